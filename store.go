@@ -1,0 +1,87 @@
+package anycert
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+)
+
+// Store holds the only true copy of every certificate.
+//
+// Every method may be called by many goroutines at once, gives up when its context
+// ends, and tells ErrNotFound, ErrDeleted, ErrForbidden, ErrUnavailable and
+// ErrMalformed apart. An error names the certificate and the path, and shows
+// nothing of what was read.
+type Store interface {
+	EntryReader
+
+	// Names lists what the store shows: for people, never for deciding that
+	// something is gone. It may be incomplete.
+	Names(ctx context.Context) ([]string, error)
+
+	// Get reads and verifies the bundle of one version. It fails with
+	// ErrMalformed when certificate and key do not belong together.
+	Get(ctx context.Context, name string, version int) (*Bundle, error)
+
+	// Put writes a bundle as the next version, if expected is still the current
+	// version (0: nothing was ever there), else ErrConflict. Certificate and key
+	// are one write. When Put repeats a write that had succeeded unseen, it
+	// reports the success.
+	Put(ctx context.Context, name string, expected int, bundle *Bundle, origin Origin) (Entry, error)
+
+	// Index makes Stat answer for an entry that someone wrote by hand: it reads
+	// and verifies the current version and writes what Stat needs beside it. It
+	// writes nothing when that is there already and true.
+	Index(ctx context.Context, name string) (Entry, error)
+}
+
+// EntryReader is the half of a Store that sees no key. Whoever only compares is
+// handed no more than this.
+type EntryReader interface {
+	// Stat tells about the current version without reading the key.
+	// ErrUnindexed: see Index. The Entry that comes with ErrUnindexed has Name,
+	// Version and Time.
+	Stat(ctx context.Context, name string) (Entry, error)
+}
+
+// Entry is what the store says of a certificate, without its key.
+type Entry struct {
+	Name    string
+	Version int       // counts from 1
+	Time    time.Time // when this version was written, by the store's clock, UTC
+	Digest  Digest
+	Leaf    *x509.Certificate
+	Origin  Origin
+}
+
+// Origin says how a version was obtained. It is zero for what a person wrote.
+type Origin struct {
+	Issuer    string `json:"issuer,omitempty"`    // name in the configuration
+	Directory string `json:"directory,omitempty"` // ACME directory URL
+	Profile   string `json:"profile,omitempty"`   // ACME profile asked for
+}
+
+// Records keeps small things beside the certificates: accounts, journals of
+// orders, budgets. They may hold keys. The promises of Store about errors,
+// contexts and concurrency hold here as well.
+type Records interface {
+	// Keys lists the records whose key begins with kind + "/", without it.
+	Keys(ctx context.Context, kind string) ([]string, error)
+
+	// Load reads a record: its value and its version. ErrNotFound when there is
+	// none, also after Delete.
+	Load(ctx context.Context, kind, key string) (Secret, int, error)
+
+	// Save writes the next version if expected is still the current one (0: there
+	// is none), else ErrConflict. It returns the new version.
+	Save(ctx context.Context, kind, key string, expected int, value Secret) (int, error)
+
+	// Delete destroys every version. What is not there is not an error.
+	Delete(ctx context.Context, kind, key string) error
+}
+
+// The kinds of records.
+const (
+	KindOrder   = "orders"   // one journal for each certificate that is being obtained
+	KindAccount = "accounts" // one ACME account for each issuer
+)
