@@ -1,0 +1,114 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/anycert/anycert"
+)
+
+// changes logs what is done, and what is seen when it differs from what was seen
+// before: a daemon that finds all well for a month is silent for a month.
+type changes struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	last map[string]string // what was said last, by whom it is about
+}
+
+func newChanges(log *slog.Logger) *changes {
+	return &changes{log: log, last: make(map[string]string)}
+}
+
+// news reports whether text differs from what was last said of about. The first word
+// on something that is well is no news.
+func (c *changes) news(about, text string, well bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, known := c.last[about]
+	c.last[about] = text
+	if !known {
+		return !well
+	}
+	return last != text
+}
+
+// promise logs a push, and a verdict that changed.
+func (c *changes) promise(p Promise) {
+	attrs := []any{"certificate", p.Certificate, "sink", p.Sink, "target", p.Target, "verdict", string(p.Verdict)}
+	if p.Version > 0 {
+		attrs = append(attrs, "version", p.Version)
+	}
+	news := c.news("promise "+p.Key+" "+p.Sink+" "+p.Certificate, string(p.Verdict)+" "+p.Reason, p.Verdict == Kept)
+	if p.Pushed && p.Err == nil && p.Verdict != Broken {
+		c.log.Info("pushed", append(attrs, "action", string(p.Action), "because", p.Because)...)
+		return
+	}
+	if !news {
+		return
+	}
+	if p.Reason != "" {
+		attrs = append(attrs, "reason", p.Reason)
+	}
+	switch p.Verdict {
+	case Kept:
+		c.log.Info("promise kept again", attrs...)
+	case Waiting:
+		c.log.Warn("promise waits", attrs...)
+	default:
+		c.log.Error("promise "+string(p.Verdict), attrs...)
+	}
+}
+
+// order logs how an order ended.
+func (c *changes) order(certificate anycert.Certificate, entry anycert.Entry, err error) {
+	about := "order " + certificate.Name
+	attrs := []any{"certificate", certificate.Name, "issuer", certificate.Issuer}
+	var postponed *anycert.PostponedError
+	switch {
+	case err == nil:
+		c.news(about, "", true)
+		c.log.Info("obtained", append(attrs, "version", entry.Version, "digest", entry.Digest.String())...)
+	case errors.Is(err, anycert.ErrClaimed):
+		if c.news(about, "claimed", false) {
+			c.log.Info("another process is obtaining it", attrs...)
+		}
+	case errors.As(err, &postponed):
+		if c.news(about, fmt.Sprint("postponed ", postponed.Until), false) {
+			c.log.Warn("order postponed", append(attrs, "until", postponed.Until, "reason", postponed.Err)...)
+		}
+	default:
+		c.news(about, err.Error(), false)
+		c.log.Error("order failed", append(attrs, "reason", err)...)
+	}
+}
+
+// store logs a certificate whose entry changed or cannot be read.
+func (c *changes) store(name string, known Known) {
+	text := "read"
+	if known.Err != nil {
+		text = known.Err.Error()
+	}
+	well := known.Err == nil || errors.Is(known.Err, anycert.ErrNotFound)
+	if !c.news("store "+name, text, well) {
+		return
+	}
+	if known.Err == nil {
+		c.log.Info("the store can be read again", "certificate", name)
+		return
+	}
+	c.log.Error("the store gave no entry", "certificate", name, "reason", known.Err)
+}
+
+// journals logs that unfinished orders could not be listed.
+func (c *changes) journals(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if c.news("journals", text, err == nil) && err != nil {
+		c.log.Warn("unfinished orders could not be listed", "reason", err)
+	}
+}

@@ -1,0 +1,196 @@
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anycert/anycert"
+)
+
+// Parts are what a Hub works on: one configuration, opened.
+type Parts struct {
+	Owner        string
+	Store        anycert.Store
+	Issuer       anycert.Issuer // nil: a follower, which never issues
+	Certificates []anycert.Certificate
+	Agents       []Agent
+}
+
+// Hub does the passes over one configuration. It is safe for concurrent use, though
+// two passes over one sink at once only waste each other's work.
+type Hub struct {
+	Parts
+	log     *changes
+	indexer *indexer
+	memory  *memory
+	orders  *orders
+	rivals  *rivals
+}
+
+// New makes a hub. Changes of what it sees and everything that it does are logged to
+// log, each once.
+func New(parts Parts, log *slog.Logger) *Hub {
+	h := &Hub{
+		Parts:   parts,
+		log:     newChanges(log),
+		indexer: &indexer{store: parts.Store},
+		memory:  new(memory),
+	}
+	h.orders = newOrders(h.log)
+	h.rivals = new(rivals)
+	return h
+}
+
+// With makes a hub for another configuration that remembers what h has seen.
+func (h *Hub) With(parts Parts) *Hub {
+	next := *h
+	next.Parts, next.indexer = parts, &indexer{store: parts.Store}
+	return &next
+}
+
+// Audit compares every place with the store and changes nothing. It reads no key
+// from the store.
+func (h *Hub) Audit(ctx context.Context, only Only) *Report {
+	truth := readTruth(ctx, h.Store, h.Certificates)
+	look := h.assessment(truth, only, nil)
+	report := h.report(truth, look.now)
+	report.Promises = h.each(only, func(agent Agent) []Promise { return look.assess(ctx, agent) })
+	h.listUndeclared(ctx, report)
+	h.listOrphans(ctx, report)
+	return report
+}
+
+// Status tells what the store knows of every certificate and whether the promises
+// are kept. Like Audit, it changes nothing and reads no key.
+func (h *Hub) Status(ctx context.Context) *Report {
+	truth := readTruth(ctx, h.Store, h.Certificates)
+	look := h.assessment(truth, Only{}, nil)
+	report := h.report(truth, look.now)
+	report.Promises = h.each(Only{}, func(agent Agent) []Promise { return look.assess(ctx, agent) })
+	return report
+}
+
+// SyncOptions narrow a Sync.
+type SyncOptions struct {
+	Only        Only
+	NoIssue     bool
+	AcceptStore []string // certificates whose store is right although it went back
+}
+
+// Sync obtains what is due, then does one pass over the sinks. Obtaining ends with
+// ctx; the pass has a time-out for each thing that it does.
+func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
+	truth := h.truth(ctx)
+	if !options.NoIssue {
+		due := h.orders.due(ctx, h.Issuer, h.Certificates, truth, time.Now())
+		h.orders.all(ctx, h.Issuer, due, func() {})
+		if len(due) > 0 {
+			truth = h.truth(ctx)
+		}
+	}
+	for _, name := range options.AcceptStore {
+		h.memory.forget(name)
+	}
+	look := h.assessment(truth, options.Only, options.AcceptStore)
+	report := h.report(truth, look.now)
+	report.Promises = h.each(options.Only, func(agent Agent) []Promise { return h.pass(ctx, agent, look) })
+	return report
+}
+
+// pass is one round of one sink over its promises.
+func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise {
+	promises := look.assess(ctx, agent)
+	h.rivals.name(promises, look.now)
+	application{h.Store, look}.apply(ctx, agent, promises)
+	for _, p := range promises {
+		h.log.promise(p)
+	}
+	return promises
+}
+
+// truth reads the store, and indexes what a person wrote there by hand.
+func (h *Hub) truth(ctx context.Context) Truth {
+	truth := readTruth(ctx, h.Store, h.Certificates)
+	h.indexer.index(ctx, truth)
+	return truth
+}
+
+func (h *Hub) assessment(truth Truth, only Only, accepted []string) assessment {
+	for _, known := range truth {
+		if known.Entry != nil {
+			h.memory.see(anycert.MarkOf(h.Owner, *known.Entry))
+		}
+	}
+	return assessment{owner: h.Owner, truth: truth, accepted: accepted, only: only, memory: h.memory, now: time.Now()}
+}
+
+// each calls do for every sink that takes part, all at once.
+func (h *Hub) each(only Only, do func(Agent) []Promise) []Promise {
+	var (
+		mu       sync.Mutex
+		wait     sync.WaitGroup
+		promises = []Promise{}
+	)
+	for _, agent := range h.Agents {
+		if agent.Suspended || !only.sink(agent.Name) {
+			continue
+		}
+		wait.Go(func() {
+			seen := do(agent)
+			mu.Lock()
+			defer mu.Unlock()
+			promises = append(promises, seen...)
+		})
+	}
+	wait.Wait()
+	sortPromises(promises)
+	return promises
+}
+
+// report describes the certificates; the promises are filled in by the caller.
+func (h *Hub) report(truth Truth, now time.Time) *Report {
+	report := &Report{Schema: reportSchema, Time: now.UTC(), Promises: []Promise{}, Certificates: []CertificateStatus{}}
+	for _, certificate := range h.Certificates {
+		report.Certificates = append(report.Certificates, h.certificate(certificate, truth[certificate.Name], now))
+	}
+	for _, agent := range h.Agents {
+		if agent.Suspended {
+			report.Suspended = append(report.Suspended, agent.Name)
+		}
+	}
+	slices.Sort(report.Suspended)
+	return report
+}
+
+func (h *Hub) certificate(c anycert.Certificate, known Known, now time.Time) CertificateStatus {
+	status := CertificateStatus{Name: c.Name, Description: c.Description, Owner: c.Owner,
+		Domains: c.Domains, Issuer: c.Issuer, Suspended: c.Suspended}
+	if entry := known.Entry; entry != nil {
+		status.Version, status.NotAfter, status.Digest = entry.Version, &entry.Leaf.NotAfter, entry.Digest.String()
+		status.Err = anycert.Check(entry.Leaf, c.Domains, now)
+	} else {
+		status.Err = h.orders.unlessFirst(c, known.Err)
+	}
+	if renewal := h.renewal(c, known, now); !renewal.At.IsZero() {
+		status.Renewal, status.Why = &renewal.At, renewal.Reason
+	}
+	if err := h.orders.failure(c.Name); err != nil {
+		status.Err = err
+	}
+	if status.Err != nil {
+		status.Problem = status.Err.Error()
+	}
+	return status
+}
+
+// renewal is zero where nothing is ever ordered: without an issuer, suspended, or
+// while the store does not say what there is.
+func (h *Hub) renewal(c anycert.Certificate, known Known, now time.Time) anycert.Renewal {
+	if h.Issuer == nil || !orderable(c, known) {
+		return anycert.Renewal{}
+	}
+	return h.Issuer.Renewal(c, known.Entry, now)
+}

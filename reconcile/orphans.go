@@ -1,0 +1,97 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/anycert/anycert"
+)
+
+// Orphans lists the objects with our mark that belong to no declared target. A
+// certificate or sink that is suspended is declared.
+func (h *Hub) Orphans(ctx context.Context) *Report {
+	report := &Report{Schema: reportSchema}
+	h.listOrphans(ctx, report)
+	return report
+}
+
+// Remove deletes one orphan of a report of this hub. The sink looks once more that
+// it still carries our mark and is not in use.
+func (h *Hub) Remove(ctx context.Context, orphan Orphan) (err error) {
+	defer recovered("deleting "+orphan.Label, &err)
+	remover, ok := orphan.sink.(anycert.OrphanRemover)
+	if !ok {
+		return fmt.Errorf("sink %s: deleting %s: this type of sink cannot delete", orphan.Sink, orphan.Label)
+	}
+	if err := remover.Remove(ctx, orphan.orphan); err != nil {
+		return fmt.Errorf("sink %s: deleting %s: %w", orphan.Sink, orphan.Label, err)
+	}
+	return nil
+}
+
+func (h *Hub) listOrphans(ctx context.Context, report *Report) {
+	for _, agent := range h.Agents {
+		lister, ok := agent.Sink.(anycert.OrphanLister)
+		if !ok || agent.Suspended {
+			continue
+		}
+		declared, err := declaredTargets(agent)
+		var found []anycert.Orphan
+		if err == nil {
+			found, err = orphansOf(ctx, agent, lister, declared)
+		}
+		if err != nil {
+			report.Notes = append(report.Notes, fmt.Sprintf("sink %s: what is no longer declared could not be listed: %v", agent.Name, err))
+			continue
+		}
+		for _, orphan := range found {
+			report.Orphans = append(report.Orphans, Orphan{Sink: agent.Name, Label: orphan.Label,
+				Certificate: orphan.Mark.Certificate, Time: orphan.Mark.Time, orphan: orphan, sink: agent.Sink})
+		}
+	}
+	slices.SortFunc(report.Orphans, func(a, b Orphan) int {
+		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Label, b.Label))
+	})
+}
+
+func orphansOf(ctx context.Context, agent Agent, lister anycert.OrphanLister, declared []anycert.Target) (found []anycert.Orphan, err error) {
+	defer recovered("listing sink "+agent.Name, &err)
+	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+	defer cancel()
+	return lister.Orphans(ctx, declared)
+}
+
+func declaredTargets(agent Agent) ([]anycert.Target, error) {
+	var declared []anycert.Target
+	for _, certificate := range agent.Certificates {
+		targets, err := agent.Sink.Targets(certificate.Name, certificate.Domains)
+		if err != nil {
+			return nil, err
+		}
+		declared = append(declared, targets...)
+	}
+	return declared, nil
+}
+
+// listUndeclared names what is in the store and not in the configuration. It is
+// pushed nowhere. Whoever may not list is told nothing.
+func (h *Hub) listUndeclared(ctx context.Context, report *Report) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	names, err := h.Store.Names(ctx)
+	if err != nil {
+		if !errors.Is(err, anycert.ErrForbidden) {
+			report.Notes = append(report.Notes, fmt.Sprintf("undeclared entries of the store could not be listed: %v", err))
+		}
+		return
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(h.Certificates, func(c anycert.Certificate) bool { return c.Name == name }) {
+			report.Undeclared = append(report.Undeclared, name)
+		}
+	}
+	slices.Sort(report.Undeclared)
+}

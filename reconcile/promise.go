@@ -1,0 +1,97 @@
+// Package reconcile makes sure that every sink agrees with the store.
+//
+//	assess (reads) → promises (data) → apply (the only writer) → loop
+//
+// It follows Mark Burgess's promise theory: each sink is autonomous and is judged
+// by what can be observed there, never by what is remembered of having sent. Audit,
+// sync and run are the same two functions; an audit leaves out the second.
+//
+// The package imports no SDK. Whatever differs between two kinds of sink is behind
+// the contracts of package anycert.
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/anycert/anycert"
+)
+
+// Verdict is what was seen of a promise.
+type Verdict string
+
+const (
+	Kept    Verdict = "kept"    // the target holds the current version
+	Broken  Verdict = "broken"  // it differs, or nothing is there
+	Unknown Verdict = "unknown" // store or target could not be read
+	Refused Verdict = "refused" // the object at the target is someone else's
+	Held    Verdict = "held"    // the store looks older than what was pushed
+	Waiting Verdict = "waiting" // nothing issued yet, or not yet activated by the provider
+)
+
+// Verdicts lists them, the calmest first.
+func Verdicts() []Verdict { return []Verdict{Kept, Waiting, Broken, Held, Refused, Unknown} }
+
+// Action is what a pass does about a promise. The words are the same in a plan, in
+// a log and in JSON.
+type Action string
+
+const (
+	None    Action = ""
+	Create  Action = "create"  // nothing is there
+	Replace Action = "replace" // another certificate, or another key, is there
+	Mend    Action = "mend"    // the certificate is right, something beside it is not
+)
+
+// Promise is "target T of sink S holds the current version of certificate C", and
+// what was seen of it. It is data: printed, compared, saved as JSON.
+type Promise struct {
+	Certificate string           `json:"certificate"`
+	Sink        string           `json:"sink"`
+	Type        string           `json:"type"`
+	Target      string           `json:"target"` // the label
+	Key         string           `json:"key"`    // the same however the sink was reached
+	Verdict     Verdict          `json:"verdict"`
+	Action      Action           `json:"action,omitempty"`
+	Reason      string           `json:"reason,omitempty"`
+	Evidence    anycert.Evidence `json:"evidence,omitempty"`
+	Version     int              `json:"version,omitempty"` // the store's current one
+	NotAfter    *time.Time       `json:"not_after,omitempty"`
+
+	// Err is what went wrong with reading or pushing; nil when nothing did.
+	Err error `json:"-"`
+	// Pushed tells that this pass wrote to the target, or tried to, and Because why.
+	Pushed  bool   `json:"pushed,omitempty"`
+	Because string `json:"because,omitempty"`
+
+	certificate anycert.Certificate
+	target      anycert.Target
+	sighting    sighting
+}
+
+func sortPromises(promises []Promise) {
+	slices.SortFunc(promises, func(a, b Promise) int {
+		return cmp.Or(cmp.Compare(a.Certificate, b.Certificate), cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target))
+	})
+}
+
+// Agent is a sink of the configuration with the certificates that belong there.
+type Agent struct {
+	Name         string
+	Type         string
+	Sink         anycert.Sink
+	Certificates []anycert.Certificate
+	Suspended    bool
+}
+
+// Only narrows a pass to one sink, or to one target of it. The zero value takes all.
+type Only struct {
+	Sink   string
+	Target string // a label
+}
+
+func (o Only) sink(name string) bool { return o.Sink == "" || o.Sink == name }
+func (o Only) target(label string) bool {
+	return o.Target == "" || o.Target == label
+}

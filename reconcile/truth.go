@@ -1,0 +1,147 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/anycert/anycert"
+)
+
+// Known is what the store said of one certificate: an entry, or why there is none.
+type Known struct {
+	Entry *anycert.Entry
+	Err   error
+}
+
+// Truth is what the store said at one moment, by name of certificate.
+type Truth map[string]Known
+
+const (
+	storeReaders = 16               // readings of the store under way at once
+	storeTimeout = 30 * time.Second // for one of them
+)
+
+// readTruth asks the store for every certificate, one reading of metadata each. A
+// certificate whose reading fails stands there with its error; the others do not
+// suffer.
+func readTruth(ctx context.Context, store anycert.EntryReader, certificates []anycert.Certificate) Truth {
+	var (
+		mu    sync.Mutex
+		truth = make(Truth, len(certificates))
+		group errgroup.Group
+	)
+	group.SetLimit(storeReaders)
+	for _, certificate := range certificates {
+		group.Go(func() error {
+			known := stat(ctx, store, certificate.Name)
+			mu.Lock()
+			defer mu.Unlock()
+			truth[certificate.Name] = known
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return truth
+}
+
+func stat(ctx context.Context, store anycert.EntryReader, name string) Known {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	entry, err := store.Stat(ctx, name)
+	if err != nil {
+		return Known{Err: err}
+	}
+	return Known{Entry: &entry}
+}
+
+// indexer makes entries that a person wrote by hand readable without their key. It
+// remembers which versions it could not make sense of, so that a malformed entry
+// costs one reading of its data, not one a minute.
+type indexer struct {
+	store anycert.Store
+
+	mu  sync.Mutex
+	bad map[string]badVersion
+}
+
+type badVersion struct {
+	version int
+	err     error
+}
+
+// index replaces each ErrUnindexed in truth by what reading the data brought.
+func (x *indexer) index(ctx context.Context, truth Truth) {
+	for name, known := range truth {
+		if errors.Is(known.Err, anycert.ErrUnindexed) {
+			truth[name] = x.one(ctx, name)
+		}
+	}
+}
+
+func (x *indexer) one(ctx context.Context, name string) Known {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	current, err := x.store.Stat(ctx, name) // with ErrUnindexed comes the version
+	if err == nil {
+		return Known{Entry: &current}
+	}
+	x.mu.Lock()
+	bad, seen := x.bad[name]
+	x.mu.Unlock()
+	if seen && bad.version == current.Version {
+		return Known{Err: bad.err}
+	}
+	entry, err := x.store.Index(ctx, name)
+	if err == nil {
+		return Known{Entry: &entry}
+	}
+	if errors.Is(err, anycert.ErrMalformed) && current.Version > 0 {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.bad == nil {
+			x.bad = make(map[string]badVersion)
+		}
+		x.bad[name] = badVersion{current.Version, err}
+	}
+	return Known{Err: err}
+}
+
+// memory keeps, for each certificate, the latest version that was seen in the store
+// or in a mark of ours. It stands in for the mark at targets that have no place for
+// one, and nowhere else: a forged mark holds its own target alone.
+type memory struct {
+	mu     sync.Mutex
+	latest map[string]anycert.Mark
+}
+
+func (m *memory) see(mark anycert.Mark) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.latest == nil {
+		m.latest = make(map[string]anycert.Mark)
+	}
+	if known, ok := m.latest[mark.Certificate]; !ok || mark.Time.After(known.Time) {
+		m.latest[mark.Certificate] = mark
+	}
+}
+
+func (m *memory) forget(certificate string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.latest, certificate)
+}
+
+// doubts reports whether a later version than entry was seen.
+func (m *memory) doubts(entry *anycert.Entry) bool {
+	if entry == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mark, ok := m.latest[entry.Name]
+	return ok && mark.Later(*entry)
+}
