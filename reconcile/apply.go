@@ -19,8 +19,9 @@ const (
 
 // application is the half of a pass that writes. Nothing else in anycert pushes.
 type application struct {
-	store anycert.Store
-	look  assessment
+	store  anycert.Store
+	look   assessment
+	rivals *rivals
 }
 
 // apply does what the promises' actions say, and writes what became of it into
@@ -28,6 +29,7 @@ type application struct {
 // was sent. A target that fails delays none of another certificate.
 func (a application) apply(ctx context.Context, agent Agent, promises []Promise) {
 	a.recheck(ctx, promises)
+	a.rivals.name(promises, a.look.now)
 	var group errgroup.Group
 	group.SetLimit(pushers)
 	for _, batch := range byCertificate(promises) {

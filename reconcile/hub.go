@@ -103,8 +103,7 @@ func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 // pass is one round of one sink over its promises.
 func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise {
 	promises := look.assess(ctx, agent)
-	h.rivals.name(promises, look.now)
-	application{h.Store, look}.apply(ctx, agent, promises)
+	application{h.Store, look, h.rivals}.apply(ctx, agent, promises)
 	for _, p := range promises {
 		h.log.promise(p)
 	}

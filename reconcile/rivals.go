@@ -33,7 +33,7 @@ func (r *rivals) name(promises []Promise, now time.Time) {
 	for i := range promises {
 		p := &promises[i]
 		writer := p.sighting.observed.Writer
-		if p.Action == None || writer == "" {
+		if p.Action == None || writer == "" || !p.sighting.observed.Found {
 			continue
 		}
 		last := r.seen[p.Key]

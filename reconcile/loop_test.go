@@ -1,0 +1,280 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/sinks/sinktest"
+	"github.com/anycert/anycert/store/storetest"
+)
+
+// every is a schedule of even steps.
+type every time.Duration
+
+func (e every) Next(t time.Time) time.Time { return t.Add(time.Duration(e)) }
+
+// start runs a loop until the test ends, in a synctest bubble.
+func start(t *testing.T, w *world) *Loop {
+	t.Helper()
+	loop := NewLoop(w.hub, every(time.Minute))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); loop.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	synctest.Wait()
+	return loop
+}
+
+func TestLoopMendsWithinTheMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "prod")
+		loop := start(t, w)
+		if w.writes() != 2 {
+			t.Fatalf("the first pass is not made at start: %d writes", w.writes())
+		}
+		w.sides["prod"].Delete("web/example")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, ok := w.sides["prod"].Get("web/example"); !ok || w.writes() != 3 {
+			t.Errorf("not mended within the minute: %d writes", w.writes())
+		}
+		if lines := loop.Health().Ready(time.Now()); len(lines) != 0 {
+			t.Errorf("not ready: %v", lines)
+		}
+	})
+}
+
+// An hour in which all is well says nothing and writes nothing.
+func TestLoopIsCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "prod")
+		start(t, w)
+		said, writes, keys := w.log.String(), w.writes(), w.store.Counts().KeysRead
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := strings.TrimPrefix(w.log.String(), said); got != "" {
+			t.Errorf("it said:\n%s", got)
+		}
+		if w.writes() != writes || w.store.Counts().KeysRead != keys {
+			t.Error("it wrote, or read a key")
+		}
+	})
+}
+
+// Logs tell changes, once.
+func TestLoopLogsChangesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "prod")
+		start(t, w)
+		seal := func(err error) {
+			w.store.Fail = func(storetest.Op, string) error { return err }
+		}
+		before := w.log.String()
+		seal(anycert.ErrUnavailable)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		sealed := strings.TrimPrefix(w.log.String(), before)
+		if got := strings.Count(sealed, "the store gave no entry"); got != 1 {
+			t.Errorf("an hour of a sealed store is told %d times:\n%s", got, sealed)
+		}
+		if got := strings.Count(sealed, "\n"); got > 3 { // the certificate, and each of its two promises
+			t.Errorf("an hour of a sealed store takes %d lines:\n%s", got, sealed)
+		}
+		seal(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := strings.Count(w.log.String(), "kept again"); got != 2 {
+			t.Errorf("the end of it is told %d times:\n%s", got, w.log.String())
+		}
+	})
+}
+
+// Law 8: a sink that hangs delays no other, skips ticks, and then takes the newest.
+func TestLaw8ASinkThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		w := bareWorld(t, []anycert.Certificate{example}, func(ctx context.Context, op string, target anycert.Target) error {
+			if target.Key == "slow" && op == "push" {
+				select {
+				case <-hang:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		}, "slow", "quick")
+		w.put("example", certs.Options{})
+		start(t, w)
+		var newest anycert.Entry
+		for range 3 {
+			newest = w.put("example", certs.Options{})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if !w.serves("quick", "web/example", newest) {
+				t.Fatal("the quick sink waits for the slow one")
+			}
+		}
+		close(hang)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !w.serves("slow", "web/example", newest) {
+			t.Error("the slow sink did not take the newest")
+		}
+	})
+}
+
+// Law 11: liveness means that the loop turns, readiness that the promises are kept.
+func TestLaw11SilenceIsAnAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead := false
+		w := bareWorld(t, []anycert.Certificate{example}, func(ctx context.Context, _ string, _ anycert.Target) error {
+			if dead {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}, "prod")
+		w.put("example", certs.Options{})
+		loop := start(t, w)
+		if loop.Health().Live(time.Now()) != nil || len(loop.Health().Ready(time.Now())) != 0 {
+			t.Fatal("not well at start")
+		}
+		dead = true // the cluster
+		w.store.Fail = failing(storetest.OpStat, anycert.ErrUnavailable)
+		for range 60 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if err := loop.Health().Live(time.Now()); err != nil {
+				t.Fatalf("a sealed store and a dead cluster would restart the daemon: %v", err)
+			}
+		}
+		lines := loop.Health().Ready(time.Now())
+		if len(lines) == 0 {
+			t.Fatal("nothing can be read, and it says it is ready")
+		}
+		dead, w.store.Fail = false, nil
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if lines := loop.Health().Ready(time.Now()); len(lines) != 0 {
+			t.Errorf("it does not recover by itself: %v", lines)
+		}
+	})
+}
+
+// Law 11: a loop that stands still is not alive.
+func TestLaw11AStandingLoopIsNotAlive(t *testing.T) {
+	health := newHealth(nil)
+	now := time.Now()
+	health.turned(now, time.Minute)
+	if err := health.Live(now.Add(time.Minute)); err != nil {
+		t.Errorf("a loop that waits for its next tick: %v", err)
+	}
+	if health.Live(now.Add(3*time.Minute)) == nil {
+		t.Error("a loop that missed two ticks counts as alive")
+	}
+	health.configured([]Agent{{Name: "prod"}})
+	if len(health.Ready(now)) == 0 {
+		t.Error("ready before the first pass has ended")
+	}
+	health.passed("prod", now, nil)
+	if len(health.Ready(now)) != 0 {
+		t.Error("not ready after a pass in which all is kept")
+	}
+	if len(health.Ready(now.Add(time.Hour))) == 0 {
+		t.Error("ready although nobody has looked for an hour")
+	}
+}
+
+// What the hub itself obtains does not wait for the next tick.
+func TestLoopPushesWhatItObtainsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := bareWorld(t, []anycert.Certificate{example}, nil, "prod")
+		issuer := &issuer{world: w}
+		w.hub.Issuer = issuer
+		start(t, w)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if w.writes() != 2 || issuer.count() != 1 {
+			t.Errorf("two seconds after the order: %d writes, %d orders", w.writes(), issuer.count())
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if issuer.count() != 1 {
+			t.Errorf("%d orders within the hour", issuer.count())
+		}
+	})
+}
+
+// An order that fails stops nothing, and is told once for each change.
+func TestLoopOutlivesAFailingIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := anycert.Certificate{Name: "other", Domains: []string{"example.com"}}
+		w := bareWorld(t, []anycert.Certificate{example, other}, nil, "prod")
+		w.put("other", certs.Options{})
+		w.hub.Issuer = &issuer{world: w, err: &anycert.PostponedError{Until: time.Now().Add(24 * time.Hour), Err: errors.New("the CA said no")}}
+		start(t, w)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := strings.Count(w.log.String(), "the CA said no"); got != 1 {
+			t.Errorf("told %d times:\n%s", got, w.log.String())
+		}
+		if w.writes() != 2 {
+			t.Errorf("the other certificate was not pushed: %d writes", w.writes())
+		}
+	})
+}
+
+// SIGTERM ends within 10 s, whatever a sink does.
+func TestLoopEndsWithinTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := bareWorld(t, []anycert.Certificate{example}, func(ctx context.Context, op string, _ anycert.Target) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, "stuck")
+		w.put("example", certs.Options{})
+		loop := NewLoop(w.hub, every(time.Minute))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); loop.Run(ctx) }()
+		synctest.Wait()
+		asked := time.Now()
+		cancel()
+		<-ended
+		if took := time.Since(asked); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A reload swaps the configuration between passes and forgets nothing that was seen.
+func TestLoopReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "prod")
+		loop := start(t, w)
+		side := sinktest.NewMemory(nil, "web")
+		parts := w.hub.Parts
+		parts.Agents = []Agent{{Name: "new", Type: "memory", Sink: side.Sink("prod"), Certificates: parts.Certificates}}
+		if err := loop.Reload(t.Context(), parts, every(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if side.Writes() != 1 {
+			t.Error("the new sink was not filled at once")
+		}
+		if _, ok := w.sides["prod"].Get("web/example"); !ok {
+			t.Error("what was taken out of the configuration was deleted")
+		}
+		if lines := loop.Health().Ready(time.Now()); len(lines) != 0 {
+			t.Errorf("not ready: %v", lines)
+		}
+	})
+}
