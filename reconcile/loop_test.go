@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,12 +75,16 @@ func TestLoopIsCalm(t *testing.T) {
 func TestLoopLogsChangesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "prod")
-		start(t, w)
-		seal := func(err error) {
-			w.store.Fail = func(storetest.Op, string) error { return err }
+		var sealedNow atomic.Bool
+		w.store.Fail = func(storetest.Op, string) error {
+			if sealedNow.Load() {
+				return anycert.ErrUnavailable
+			}
+			return nil
 		}
+		start(t, w)
 		before := w.log.String()
-		seal(anycert.ErrUnavailable)
+		sealedNow.Store(true)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		sealed := strings.TrimPrefix(w.log.String(), before)
@@ -89,7 +94,7 @@ func TestLoopLogsChangesOnce(t *testing.T) {
 		if got := strings.Count(sealed, "\n"); got > 3 { // the certificate, and each of its two promises
 			t.Errorf("an hour of a sealed store takes %d lines:\n%s", got, sealed)
 		}
-		seal(nil)
+		sealedNow.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := strings.Count(w.log.String(), "kept again"); got != 2 {
@@ -135,21 +140,26 @@ func TestLaw8ASinkThatHangs(t *testing.T) {
 // Law 11: liveness means that the loop turns, readiness that the promises are kept.
 func TestLaw11SilenceIsAnAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dead := false
+		var dead atomic.Bool // the cluster, and the store
 		w := bareWorld(t, []anycert.Certificate{example}, func(ctx context.Context, _ string, _ anycert.Target) error {
-			if dead {
+			if dead.Load() {
 				<-ctx.Done()
 				return ctx.Err()
 			}
 			return nil
 		}, "prod")
 		w.put("example", certs.Options{})
+		w.store.Fail = func(op storetest.Op, _ string) error {
+			if dead.Load() && op == storetest.OpStat {
+				return anycert.ErrUnavailable
+			}
+			return nil
+		}
 		loop := start(t, w)
 		if loop.Health().Live(time.Now()) != nil || len(loop.Health().Ready(time.Now())) != 0 {
 			t.Fatal("not well at start")
 		}
-		dead = true // the cluster
-		w.store.Fail = failing(storetest.OpStat, anycert.ErrUnavailable)
+		dead.Store(true)
 		for range 60 {
 			time.Sleep(time.Minute)
 			synctest.Wait()
@@ -161,7 +171,7 @@ func TestLaw11SilenceIsAnAlarm(t *testing.T) {
 		if len(lines) == 0 {
 			t.Fatal("nothing can be read, and it says it is ready")
 		}
-		dead, w.store.Fail = false, nil
+		dead.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if lines := loop.Health().Ready(time.Now()); len(lines) != 0 {
