@@ -14,6 +14,7 @@ type Health struct {
 	mu       sync.Mutex
 	deadline time.Time // when the loop must have turned again
 	stale    time.Duration
+	config   error // why the last reload was not taken over
 	sinks    map[string]*sinkHealth
 }
 
@@ -63,6 +64,14 @@ func (h *Health) passed(sink string, now time.Time, promises []Promise) {
 	}
 }
 
+// Configuration tells how the last reload ended. A wrong file is reported until it is
+// mended; the last good configuration stays in force.
+func (h *Health) Configuration(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.config = err
+}
+
 // Live returns nil while the loop turns.
 func (h *Health) Live(now time.Time) error {
 	h.mu.Lock()
@@ -83,6 +92,9 @@ func (h *Health) Ready(now time.Time) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var lines []string
+	if h.config != nil {
+		lines = append(lines, "the configuration file was not taken over: "+h.config.Error())
+	}
 	for name, sink := range h.sinks {
 		switch {
 		case sink.last.IsZero():

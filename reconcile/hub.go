@@ -77,7 +77,8 @@ func (h *Hub) Status(ctx context.Context) *Report {
 type SyncOptions struct {
 	Only        Only
 	NoIssue     bool
-	AcceptStore []string // certificates whose store is right although it went back
+	Timeout     time.Duration // for obtaining; zero: as long as ctx lives
+	AcceptStore []string      // certificates whose store is right although it went back
 }
 
 // Sync obtains what is due, then does one pass over the sinks. Obtaining ends with
@@ -85,8 +86,10 @@ type SyncOptions struct {
 func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 	truth := h.truth(ctx)
 	if !options.NoIssue {
+		limited, cancel := withTimeout(ctx, options.Timeout)
+		defer cancel()
 		due := h.orders.due(ctx, h.Issuer, h.Certificates, truth, time.Now())
-		h.orders.all(ctx, h.Issuer, due, func() {})
+		h.orders.all(limited, h.Issuer, due, func() {})
 		if len(due) > 0 {
 			truth = h.truth(ctx)
 		}
@@ -98,6 +101,13 @@ func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 	report := h.report(truth, look.now)
 	report.Promises = h.each(options.Only, func(agent Agent) []Promise { return h.pass(ctx, agent, look) })
 	return report
+}
+
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
 }
 
 // pass is one round of one sink over its promises.

@@ -70,6 +70,10 @@ type Promise struct {
 	sighting    sighting
 }
 
+// StoreErr is why the store gave no entry for the promise; nil when it did, or was
+// not asked.
+func (p Promise) StoreErr() error { return p.sighting.known.Err }
+
 func sortPromises(promises []Promise) {
 	slices.SortFunc(promises, func(a, b Promise) int {
 		return cmp.Or(cmp.Compare(a.Certificate, b.Certificate), cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target))

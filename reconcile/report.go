@@ -62,7 +62,7 @@ func (r *Report) Count() map[Verdict]int {
 	return count
 }
 
-// Differs reports whether any promise has one of the verdicts.
+// Has reports whether any promise has one of the verdicts.
 func (r *Report) Has(verdicts ...Verdict) bool {
 	return slices.ContainsFunc(r.Promises, func(p Promise) bool { return slices.Contains(verdicts, p.Verdict) })
 }
@@ -92,6 +92,18 @@ func (r *Report) SyncExit() int {
 	if r.Has(Broken, Refused, Held, Unknown) {
 		return ExitFailed
 	}
+	return r.certificatesExit()
+}
+
+// StatusExit is the exit code of a status: a difference is shown and is no failure.
+func (r *Report) StatusExit() int {
+	if r.Has(Unknown) {
+		return ExitFailed
+	}
+	return r.certificatesExit()
+}
+
+func (r *Report) certificatesExit() int {
 	for _, c := range r.Certificates {
 		if c.Err != nil {
 			return ExitFailed
