@@ -104,9 +104,15 @@ func (p *Process) stop(grace time.Duration) {
 	<-p.done
 }
 
+// patience is more than any child takes on a machine that is busy.
+const patience = 2 * time.Minute
+
 // WaitFor asks probe again and again until it returns nil. It gives up when
-// ctx ends or the child does, and then quotes the end of the child's log.
+// ctx ends, the child does, or two minutes have passed, and then quotes the
+// end of the child's log.
 func (p *Process) WaitFor(ctx context.Context, what string, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {

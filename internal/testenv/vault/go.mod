@@ -1,22 +1,11 @@
+// The real Vault for the tests, built by `make rig`. This is the go.mod of
+// github.com/hashicorp/vault v1.21.0 with two changes: its replaces by its own
+// folders are left out (the released modules serve), and that release is
+// required. Do not tidy it: that would add what Vault's own tests need.
 module github.com/anycert/anycert/internal/testenv/vault
 
-// The go version directive value isn't consulted when building our production binaries,
-// and the vault module isn't intended to be imported into other projects.  As such the
-// impact of this setting is usually rather limited.  Note however that in some cases the
-// Go project introduces new semantics for handling of go.mod depending on the value.
-//
-// The general policy for updating it is: when the Go major version used on the branch is
-// updated. If we choose not to do so at some point (e.g. because we don't want some new
-// semantic related to Go module handling), this comment should be updated to explain that.
-//
-// Whenever this value gets updated, sdk/go.mod should be updated to the same value.
 go 1.25.1
 
-// The keyring library has an outstanding bug that causes zombie dbus-daemon
-// processes on each execution. Vault has an indirect dependency on keyring via
-// gosnowflake. This replace is a stopgap measure until either gosnowflake or
-// keyring addresses the issue.
-// See https://github.com/99designs/keyring/issues/103 and https://github.com/snowflakedb/gosnowflake/issues/1183
 replace github.com/99designs/keyring => github.com/Jeffail/keyring v1.2.3
 
 require (

@@ -1,0 +1,159 @@
+package acmeserver
+
+import (
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/letsencrypt/pebble/v2/acme"
+	"github.com/letsencrypt/pebble/v2/core"
+)
+
+// Kinds of requests, as in RFC 8555's table of resources (section 7.1).
+const (
+	KindDirectory   = "directory"
+	KindNewNonce    = "newNonce"
+	KindNewAccount  = "newAccount"
+	KindNewOrder    = "newOrder"
+	KindAccount     = "account"
+	KindOrder       = "order"
+	KindAuthz       = "authorization"
+	KindChallenge   = "challenge"
+	KindFinalize    = "finalize"
+	KindCertificate = "certificate"
+	KindRevoke      = "revokeCert"
+	KindRenewalInfo = "renewalInfo"
+	KindOther       = "other"
+)
+
+// prefixes are Pebble's paths, chosen to differ from everybody else's.
+var prefixes = []struct{ prefix, kind string }{
+	{"/dir", KindDirectory},
+	{"/nonce-plz", KindNewNonce},
+	{"/sign-me-up", KindNewAccount},
+	{"/order-plz", KindNewOrder},
+	{"/my-account/", KindAccount},
+	{"/my-order/", KindOrder},
+	{"/authZ/", KindAuthz},
+	{"/chalZ/", KindChallenge},
+	{"/finalize-order/", KindFinalize},
+	{"/certZ/", KindCertificate},
+	{"/revoke-cert", KindRevoke},
+	{"/draft-ietf-acme-ari-03/renewalInfo/", KindRenewalInfo},
+}
+
+// KindOf tells what a request asks for.
+func KindOf(r *http.Request) string {
+	for _, p := range prefixes {
+		if strings.HasPrefix(r.URL.Path, p.prefix) {
+			return p.kind
+		}
+	}
+	return KindOther
+}
+
+// Interceptor is asked before Pebble. If it has answered the request it
+// returns true, and Pebble never sees it.
+type Interceptor func(w http.ResponseWriter, r *http.Request) (answered bool)
+
+// Intercept makes the server ask f about each request from now on; nil ends
+// it. f is called by several goroutines at once.
+func (s *Server) Intercept(f Interceptor) {
+	if f == nil {
+		s.intercept.Store(nil)
+		return
+	}
+	s.intercept.Store(&f)
+}
+
+// Fail answers with an ACME error (RFC 8555, section 6.7): kind is such as
+// "serverInternal" or "rateLimited", retryAfter is left out if empty. It is for
+// use by interceptors.
+func Fail(w http.ResponseWriter, status int, kind, retryAfter string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	if retryAfter != "" {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(`{"type":"urn:ietf:params:acme:error:` + kind + `","detail":"made to fail by the test rig"}`))
+}
+
+// front stands before Pebble and notes each request.
+type front struct {
+	server  *Server
+	pebble  http.Handler
+	patient bool
+}
+
+func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	begun := time.Now()
+	if ask := f.server.intercept.Load(); ask == nil || !(*ask)(seen, r) {
+		f.forward(seen, r)
+	}
+	f.server.noteRequest(Request{Time: begun, Kind: KindOf(r), Method: r.Method, Path: r.URL.Path,
+		UserAgent: r.UserAgent(), Status: seen.status})
+}
+
+// forward lets Pebble answer. If patient, it keeps back two kinds of answers
+// until what they began is done, so that a client's first poll finds it, and
+// gives challenges the Retry-After that RFC 8555 asks for and Pebble lacks.
+func (f front) forward(w *statusWriter, r *http.Request) {
+	kind, id := KindOf(r), path.Base(r.URL.Path)
+	if f.patient && kind == KindChallenge {
+		w.Header().Set("Retry-After", "1")
+	}
+	f.pebble.ServeHTTP(w, r)
+	if kind == KindNewOrder {
+		f.server.noteOrder(w.Header().Get("Location"))
+	}
+	if !f.patient || w.status != http.StatusOK {
+		return
+	}
+	switch kind {
+	case KindChallenge:
+		waitFor(func() bool { return f.server.decided(id) })
+	case KindFinalize:
+		waitFor(func() bool { return f.server.issued(id) })
+	}
+}
+
+// waitFor waits until done, at most a second.
+func waitFor(done func() bool) {
+	for range 200 {
+		if done() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// decided reports whether a challenge has been tried.
+func (s *Server) decided(challenge string) bool {
+	c := s.db.GetChallengeByID(challenge)
+	if c == nil {
+		return true
+	}
+	c.RLock()
+	authz := c.Authz
+	c.RUnlock()
+	return statusOf(authz) != acme.StatusPending
+}
+
+func statusOf(authz *core.Authorization) string {
+	authz.RLock()
+	defer authz.RUnlock()
+	return authz.Status
+}
+
+// statusWriter remembers the status that was written.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
