@@ -1,0 +1,134 @@
+package issuer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-acme/lego/v4/acme"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/anycert/anycert/issuer/dns01"
+	"github.com/anycert/anycert/issuer/internal/failures"
+)
+
+// authorizationsAtOnce bounds how many are asked for at a time.
+const authorizationsAtOnce = 8
+
+// authorization is one that is still to be proven.
+type authorization struct {
+	url       string
+	domain    string // as the certificate names it, "*." included
+	challenge acme.Challenge
+}
+
+// authorize proves control of the domains that the CA does not know to be ours
+// yet.
+func (w *work) authorize(ctx context.Context, s *session, solver *dns01.Solver, order acme.ExtendedOrder, resumed bool) error {
+	open, err := s.openAuthorizations(order.Authorizations)
+	if err != nil {
+		return err
+	}
+	challenges := make([]dns01.Challenge, len(open))
+	for i, a := range open {
+		keyAuth, err := s.core.GetKeyAuthorization(a.challenge.Token)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.domain, problem(err))
+		}
+		challenges[i] = dns01.Challenge{Domain: base(a.domain), Token: a.challenge.Token, KeyAuth: keyAuth}
+	}
+	return solver.Solve(ctx, challenges, resumed, func(ctx context.Context, index int) error {
+		return s.accept(ctx, open[index])
+	})
+}
+
+func base(domain string) string {
+	if len(domain) > 2 && domain[:2] == "*." {
+		return domain[2:]
+	}
+	return domain
+}
+
+// openAuthorizations fetches authorizations and returns those that are pending.
+func (s *session) openAuthorizations(urls []string) ([]authorization, error) {
+	all := make([]*authorization, len(urls))
+	errs := make([]error, len(urls))
+	var group errgroup.Group
+	group.SetLimit(authorizationsAtOnce)
+	for i, url := range urls {
+		group.Go(func() error {
+			all[i], errs[i] = s.openAuthorization(url)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if err := failures.Join(errs...); err != nil {
+		return nil, err
+	}
+	var open []authorization
+	for _, a := range all {
+		if a != nil {
+			open = append(open, *a)
+		}
+	}
+	return open, nil
+}
+
+// openAuthorization is nil for one that was proven before.
+func (s *session) openAuthorization(url string) (*authorization, error) {
+	found, err := s.core.Authorizations.Get(url)
+	if err != nil {
+		return nil, fmt.Errorf("asking for an authorization: %w", s.problem(err))
+	}
+	domain := found.Identifier.Value
+	if found.Wildcard {
+		domain = "*." + domain
+	}
+	switch found.Status {
+	case acme.StatusValid:
+		return nil, nil
+	case acme.StatusPending:
+	default:
+		return nil, invalid(domain, found)
+	}
+	i := slices.IndexFunc(found.Challenges, func(c acme.Challenge) bool { return c.Type == "dns-01" })
+	if i < 0 {
+		return nil, fmt.Errorf("%s: the CA does not offer to validate the domain by DNS-01", domain)
+	}
+	return &authorization{url: url, domain: domain, challenge: found.Challenges[i]}, nil
+}
+
+// accept tells the CA that the record is there, and waits for its verdict.
+func (s *session) accept(ctx context.Context, a authorization) error {
+	if a.challenge.Status == acme.StatusPending {
+		// A refusal is told by the authorization, which a process before this
+		// one may have decided.
+		if _, err := s.core.Challenges.New(a.challenge.URL); err != nil && !isRefusal(s.problem(err)) {
+			return fmt.Errorf("%s: asking the CA to validate the domain: %w", a.domain, s.problem(err))
+		}
+	}
+	return s.poll(ctx, a.url, a.domain, func() (bool, error) {
+		found, err := s.core.Authorizations.Get(a.url)
+		if err != nil {
+			return false, fmt.Errorf("%s: asking for the authorization: %w", a.domain, s.problem(err))
+		}
+		switch found.Status {
+		case acme.StatusValid:
+			return true, nil
+		case acme.StatusPending:
+			return false, nil
+		}
+		return false, invalid(a.domain, found)
+	})
+}
+
+// invalid is the error of an authorization that failed. Its order has failed with
+// it.
+func invalid(domain string, found acme.Authorization) error {
+	for _, challenge := range found.Challenges {
+		if challenge.Error != nil {
+			return &unusable{error: fmt.Errorf("%s: the CA could not validate the domain: %w", domain, problem(challenge.Error))}
+		}
+	}
+	return &unusable{error: fmt.Errorf("%s: the CA could not validate the domain: its authorization is %q", domain, found.Status)}
+}

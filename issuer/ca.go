@@ -1,0 +1,113 @@
+package issuer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/go-acme/lego/v4/acme/api"
+
+	"github.com/anycert/anycert"
+)
+
+// ca is one configured issuer at work.
+type ca struct {
+	Config
+	directory  string
+	records    anycert.Records
+	credential func(anycert.Reference) anycert.Credential
+	userAgent  string
+
+	turn chan struct{} // holds one token: accounts are made one at a time
+
+	mu        sync.Mutex
+	bundle    string // the text of ca_bundle that transport trusts
+	transport *http.Transport
+}
+
+func newCA(config Config, o Options) *ca {
+	c := &ca{
+		Config:     config,
+		directory:  config.DirectoryURL(),
+		records:    o.Records,
+		credential: o.Credential,
+		userAgent:  o.UserAgent,
+		turn:       make(chan struct{}, 1),
+	}
+	c.leave()
+	return c
+}
+
+func (c *ca) enter(ctx context.Context) error {
+	select {
+	case <-c.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *ca) leave() { c.turn <- struct{}{} }
+
+// session speaks to the CA for one order.
+type session struct {
+	*ca
+	core    *api.Core
+	bound   *bound
+	account account
+}
+
+// connect opens a session of the issuer's account. gone is the URL of an account
+// that the CA does not know any more, or empty.
+func (c *ca) connect(ctx context.Context, gone string) (*session, error) {
+	mine, err := c.account(ctx, gone)
+	if err != nil {
+		return nil, err
+	}
+	return c.open(ctx, mine)
+}
+
+// open asks for the CA's directory.
+func (c *ca) open(ctx context.Context, mine account) (*session, error) {
+	key, err := anycert.ParseKey([]byte(mine.Key))
+	if err != nil {
+		return nil, fmt.Errorf("the ACME account %s/%s: %w", anycert.KindAccount, c.Name, err)
+	}
+	transport, err := c.trusting()
+	if err != nil {
+		return nil, err
+	}
+	core, b, err := newCore(ctx, transport, c.userAgent, c.directory, mine.URL, key)
+	if err != nil {
+		return nil, fmt.Errorf("asking the CA for its directory: %w", err)
+	}
+	return &session{ca: c, core: core, bound: b, account: mine}, nil
+}
+
+// trusting returns the issuer's transport. It is made anew when the file of CAs
+// has changed.
+func (c *ca) trusting() (*http.Transport, error) {
+	var bundle []byte
+	if c.CABundle != "" {
+		var err error
+		if bundle, err = os.ReadFile(c.CABundle); err != nil {
+			return nil, uncounted{fmt.Errorf("reading ca_bundle: %w", err)}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport != nil && c.bundle == string(bundle) {
+		return c.transport, nil
+	}
+	roots, err := parseRoots(c.CABundle, bundle)
+	if err != nil {
+		return nil, uncounted{err}
+	}
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+	c.transport, c.bundle = newTransport(roots), string(bundle)
+	return c.transport, nil
+}

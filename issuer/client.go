@@ -1,0 +1,146 @@
+package issuer
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-acme/lego/v4/acme/api"
+)
+
+const (
+	requestTime = 30 * time.Second // for one request and its answer
+	maxAnswer   = 1 << 20          // bytes of one answer
+)
+
+// newTransport makes the transport of one issuer: connections are kept from order
+// to order.
+func newTransport(roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: requestTime,
+		ForceAttemptHTTP2:     true,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConnsPerHost:   8,
+	}
+}
+
+// parseRoots reads the CAs of a file; nil for no file: the system's.
+func parseRoots(path string, text []byte) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("ca_bundle %s holds no certificate in PEM", path)
+	}
+	return roots, nil
+}
+
+// bound is a RoundTripper for the calls of one order. lego takes no context, so
+// it is bound here; what an answer may be is bounded here as well, and its
+// Retry-After kept, which lego drops.
+type bound struct {
+	ctx  context.Context
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	later map[string]time.Duration // Retry-After of the last answer, by URL
+}
+
+// newCore makes lego's client for the calls of one order. It asks for the CA's
+// directory.
+func newCore(ctx context.Context, transport http.RoundTripper, userAgent, directory, account string, key crypto.PrivateKey) (*api.Core, *bound, error) {
+	b := &bound{ctx: ctx, next: transport, later: map[string]time.Duration{}}
+	client := &http.Client{Transport: b, Timeout: requestTime, CheckRedirect: sameHost} // a fresh one: lego wraps its Transport
+	core, err := api.New(client, userAgent, directory, account, key)
+	if err != nil {
+		return nil, nil, problem(err)
+	}
+	return core, b, nil
+}
+
+// sameHost lets a redirect stay where the request went: requests are signed for
+// one CA.
+func sameHost(request *http.Request, via []*http.Request) error {
+	switch first := via[0].URL; {
+	case len(via) >= 5:
+		return errors.New("more than five redirects follow each other")
+	case request.URL.Scheme != "https" || request.URL.Host != first.Host:
+		return fmt.Errorf("the CA redirects from %s to %s://%s, which is not followed: write the new address as directory", first.Host, request.URL.Scheme, request.URL.Host)
+	}
+	return nil
+}
+
+func (b *bound) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(request.Context())
+	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	response, err := b.next.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		stop()
+		cancel(nil)
+		if b.ctx.Err() != nil {
+			return nil, context.Cause(b.ctx)
+		}
+		return nil, err
+	}
+	b.note(request.URL.String(), response.Header.Get("Retry-After"))
+	response.Body = &boundBody{
+		Reader: io.LimitReader(response.Body, maxAnswer),
+		body:   response.Body,
+		end:    func() { stop(); cancel(nil) },
+	}
+	return response, nil
+}
+
+// boundBody is the body of an answer, bounded in length and time.
+type boundBody struct {
+	io.Reader
+	body io.Closer
+	end  func()
+}
+
+func (b *boundBody) Close() error {
+	defer b.end()
+	return b.body.Close()
+}
+
+func (b *bound) note(url, retryAfter string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if after, ok := parseRetryAfter(retryAfter, time.Now()); ok {
+		b.later[url] = after
+		return
+	}
+	delete(b.later, url)
+}
+
+// retryAfter is what the last answer from url asked for; 0 when it did not.
+func (b *bound) retryAfter(url string) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.later[url]
+}
+
+// parseRetryAfter reads seconds or a date (RFC 9110, section 10.2.3).
+func parseRetryAfter(value string, now time.Time) (time.Duration, bool) {
+	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
+		return time.Duration(min(seconds, int(maxPostpone/time.Second))) * time.Second, true
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(0, date.Sub(now)), maxPostpone), true
+	}
+	return 0, false
+}

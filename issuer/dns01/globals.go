@@ -1,0 +1,71 @@
+package dns01
+
+import (
+	"io"
+	"log"
+	"os"
+	"slices"
+	"sync"
+
+	legodns01 "github.com/go-acme/lego/v4/challenge/dns01"
+	legolog "github.com/go-acme/lego/v4/log"
+)
+
+// lego guards what lego keeps in variables of the process.
+var lego = newLegoGlobals()
+
+// legoGlobals lends lego's list of resolvers to calls that want the same one, and
+// lets others wait. Without it, issuers with different resolvers would look names
+// up in each other's world.
+type legoGlobals struct {
+	mu        sync.Mutex
+	free      *sync.Cond
+	resolvers []string
+	users     int
+	quiet     sync.Once
+}
+
+func newLegoGlobals() *legoGlobals {
+	g := &legoGlobals{}
+	g.free = sync.NewCond(&g.mu)
+	return g
+}
+
+// use makes lego ask resolvers until release is called.
+func (g *legoGlobals) use(resolvers []string) (release func()) {
+	g.silence()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.users > 0 && !slices.Equal(g.resolvers, resolvers) {
+		g.free.Wait()
+	}
+	if !slices.Equal(g.resolvers, resolvers) {
+		g.resolvers = slices.Clone(resolvers)
+		_ = legodns01.AddRecursiveNameservers(g.resolvers)(nil) // sets the variable and returns nil
+		legodns01.ClearFqdnCache()                              // of the zones that the others told of
+	}
+	g.users++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.users--
+		g.free.Broadcast()
+	}
+}
+
+// silence stops lego's log, which goes to stderr unasked, and takes away the
+// switches that make its providers print their requests, credentials among them,
+// and the one that lets it ignore CNAMEs. They are looked at when a provider is
+// made or used, so they are gone for good.
+func (g *legoGlobals) silence() {
+	g.quiet.Do(func() { legolog.Logger = log.New(io.Discard, "", 0) })
+	for _, name := range []string{"LEGO_DEBUG_DNS_API_HTTP_CLIENT", "LINODE_DEBUG", "LEGO_DISABLE_CNAME_SUPPORT"} {
+		if _, set := os.LookupEnv(name); set {
+			_ = os.Unsetenv(name) // fails for an empty name alone
+		}
+	}
+}
+
+// Silence stops lego from writing to stdout and stderr, whatever the environment
+// says. It is called before lego is first used.
+func Silence() { lego.silence() }

@@ -1,0 +1,204 @@
+package dns01
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/anycert/anycert/issuer/internal/failures"
+)
+
+const (
+	askTimeout = 5 * time.Second // for one server
+	mostCNAMEs = 16
+)
+
+// resolver asks DNS servers, in their order, until one answers.
+type resolver struct {
+	servers []string // host:port
+	port    string   // of the zones' own name servers; tests have another than 53
+}
+
+// newResolver makes a resolver of the servers named, or of the system's.
+func newResolver(servers []string) (*resolver, error) {
+	if len(servers) == 0 {
+		const file = "/etc/resolv.conf"
+		system, err := dns.ClientConfigFromFile(file)
+		if err != nil || len(system.Servers) == 0 {
+			return nil, fmt.Errorf("%s names no DNS server: name some as resolvers", file)
+		}
+		servers = system.Servers
+	}
+	r := &resolver{port: "53"}
+	for _, server := range servers {
+		address, err := withPort(server)
+		if err != nil {
+			return nil, err
+		}
+		r.servers = append(r.servers, address)
+	}
+	return r, nil
+}
+
+// ask returns the answer of the first server that knows one, that there is no
+// such name included.
+func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, error) {
+	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
+	question.SetEdns0(1232, false) // RFC 9715: what no network fragments
+	var last error
+	for _, server := range slices.Concat(r.servers, r.servers) {
+		reply, err := exchange(ctx, server, question)
+		if err == nil {
+			return reply, nil
+		}
+		last = err
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("looking up %s %s: %w", dns.TypeToString[kind], name, last)
+}
+
+// exchange asks one server over UDP, and over TCP where the answer is too long.
+func exchange(ctx context.Context, server string, question *dns.Msg) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	reply, _, err := (&dns.Client{Net: "udp"}).ExchangeContext(ctx, question, server)
+	if err == nil && reply.Truncated {
+		reply, _, err = (&dns.Client{Net: "tcp"}).ExchangeContext(ctx, question, server)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the DNS server %s does not answer: %w", server, err)
+	case reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError:
+		return nil, fmt.Errorf("the DNS server %s answers %s", server, dns.RcodeToString[reply.Rcode])
+	}
+	return reply, nil
+}
+
+// follow returns the name that CNAMEs lead to from name, which is name itself
+// where there are none.
+func (r *resolver) follow(ctx context.Context, name string) (string, error) {
+	name = dns.CanonicalName(name)
+	for range mostCNAMEs {
+		reply, err := r.ask(ctx, name, dns.TypeCNAME)
+		if err != nil {
+			return "", err
+		}
+		next := alias(reply, name)
+		if next == "" {
+			return name, nil
+		}
+		name = next
+	}
+	return "", fmt.Errorf("looking up %s: more than %d CNAMEs follow each other", name, mostCNAMEs)
+}
+
+func alias(reply *dns.Msg, name string) string {
+	for _, answer := range reply.Answer {
+		if cname, ok := answer.(*dns.CNAME); ok && dns.CanonicalName(cname.Hdr.Name) == name {
+			return dns.CanonicalName(cname.Target)
+		}
+	}
+	return ""
+}
+
+// zone returns the zone that name lies in: the closest name above it that has a
+// SOA record.
+func (r *resolver) zone(ctx context.Context, name string) (string, error) {
+	for candidate := dns.CanonicalName(name); candidate != "."; candidate = parent(candidate) {
+		reply, err := r.ask(ctx, candidate, dns.TypeSOA)
+		if err != nil {
+			return "", err
+		}
+		for _, answer := range reply.Answer {
+			if soa, ok := answer.(*dns.SOA); ok && dns.CanonicalName(soa.Hdr.Name) == candidate {
+				return candidate, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no zone holds %s: no name above it has a SOA record", name)
+}
+
+func parent(name string) string {
+	_, rest, _ := strings.Cut(name, ".")
+	return cmp.Or(rest, ".")
+}
+
+// nameServer is one of the servers of a zone.
+type nameServer struct {
+	name      string
+	addresses []string // host:port
+}
+
+// nameServers lists the servers that are authoritative for a zone.
+func (r *resolver) nameServers(ctx context.Context, zone string) ([]nameServer, error) {
+	reply, err := r.ask(ctx, zone, dns.TypeNS)
+	if err != nil {
+		return nil, err
+	}
+	var servers []nameServer
+	for _, answer := range reply.Answer {
+		if ns, ok := answer.(*dns.NS); ok {
+			addresses, err := r.addresses(ctx, ns.Ns)
+			if err != nil {
+				return nil, err
+			}
+			servers = append(servers, nameServer{name: strings.TrimSuffix(ns.Ns, "."), addresses: addresses})
+		}
+	}
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("the zone %s has no NS record", zone)
+	}
+	return servers, nil
+}
+
+// addresses returns those of IPv4 first: more machines can reach them.
+func (r *resolver) addresses(ctx context.Context, host string) ([]string, error) {
+	var found []string
+	var errs []error
+	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		reply, err := r.ask(ctx, host, kind)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, answer := range reply.Answer {
+			switch rr := answer.(type) {
+			case *dns.A:
+				found = append(found, net.JoinHostPort(rr.A.String(), r.port))
+			case *dns.AAAA:
+				found = append(found, net.JoinHostPort(rr.AAAA.String(), r.port))
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil, failures.Join(append(errs, fmt.Errorf("the name server %s has no address", host))...)
+	}
+	return found, nil
+}
+
+// texts returns what stands in the TXT records of a name at one server, which is
+// asked for what it knows itself.
+func texts(ctx context.Context, server, name string, recursive bool) ([]string, error) {
+	question := new(dns.Msg).SetQuestion(name, dns.TypeTXT)
+	question.SetEdns0(1232, false)
+	question.RecursionDesired = recursive
+	reply, err := exchange(ctx, server, question)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, answer := range reply.Answer {
+		if txt, ok := answer.(*dns.TXT); ok {
+			found = append(found, strings.Join(txt.Txt, ""))
+		}
+	}
+	return found, nil
+}

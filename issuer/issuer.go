@@ -1,0 +1,176 @@
+// Package issuer obtains certificates from ACME CAs (RFC 8555) by DNS-01 and puts
+// them into the store.
+//
+// An order is kept in a journal, written before each step that could be lost, so
+// that whoever comes after a crash goes on with the same order, key and CSR. The
+// journal is the claim as well: of two processes that want one certificate, one
+// makes the order.
+package issuer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/issuer/dns01"
+)
+
+// Options are what an Issuer needs. Now and At may be left out.
+type Options struct {
+	Issuers    []Config // checked before
+	Store      anycert.Store
+	Records    anycert.Records // beside the store: journals and accounts
+	Credential func(anycert.Reference) anycert.Credential
+	UserAgent  string // "anycert/<version>"
+
+	Now func() time.Time // default: time.Now
+	// At is called at each named point of an order's way, for tests that end the
+	// process there. See the constants.
+	At func(point Point)
+}
+
+// Point is a moment on an order's way at which a process may die.
+type Point string
+
+// The points, in their order.
+const (
+	IntentWritten  Point = "intent-written"  // the key and the CSR are in the journal
+	OrderCreated   Point = "order-created"   // the CA has the order, the journal not its URL
+	OrderWritten   Point = "order-written"   // the journal has it
+	Authorized     Point = "authorized"      // the CA knows that the domains are ours
+	FinalizeBefore Point = "finalize-before" // the journal was written once more
+	Finalized      Point = "finalized"       // the CA has the CSR
+	Downloaded     Point = "downloaded"      // the certificate is here, and verified
+	Stored         Point = "stored"          // the store has it
+	Ended          Point = "ended"           // the journal holds no key any more and is about to be deleted
+)
+
+// Issuer implements [anycert.Issuer] for all configured issuers.
+type Issuer struct {
+	configs    map[string]Config
+	cas        map[string]*ca
+	store      anycert.Store
+	records    anycert.Records
+	credential func(anycert.Reference) anycert.Credential
+	now        func() time.Time
+	at         func(Point)
+	holder     string      // of claims: random
+	locks      dns01.Locks // on the names of DNS records
+
+	mu       sync.Mutex
+	underWay map[string]bool // certificates that this Issuer is at
+}
+
+var _ anycert.Issuer = (*Issuer)(nil)
+
+// New makes an Issuer. It asks nobody.
+func New(o Options) (*Issuer, error) {
+	dns01.Silence()
+	i := &Issuer{
+		configs:    map[string]Config{},
+		cas:        map[string]*ca{},
+		store:      o.Store,
+		records:    o.Records,
+		credential: o.Credential,
+		now:        o.Now,
+		at:         o.At,
+		holder:     rand.Text(),
+		underWay:   map[string]bool{},
+	}
+	if i.now == nil {
+		i.now = time.Now
+	}
+	if i.at == nil {
+		i.at = func(Point) {}
+	}
+	for _, config := range o.Issuers {
+		if _, twice := i.configs[config.Name]; twice {
+			return nil, fmt.Errorf("two issuers are named %s", config.Name)
+		}
+		if problems := config.Check(); len(problems) > 0 {
+			return nil, fmt.Errorf("issuer %s: %s: %s", config.Name, problems[0].Field, problems[0].Text)
+		}
+		i.configs[config.Name] = config
+		i.cas[config.Name] = newCA(config, o)
+	}
+	return i, nil
+}
+
+// Unfinished implements [anycert.Issuer].
+func (i *Issuer) Unfinished(ctx context.Context) ([]string, error) {
+	names, err := i.records.Keys(ctx, anycert.KindOrder)
+	if err != nil {
+		return nil, fmt.Errorf("listing the journals of orders: %w", err)
+	}
+	return names, nil
+}
+
+// Obtain implements [anycert.Issuer].
+func (i *Issuer) Obtain(ctx context.Context, certificate anycert.Certificate) (anycert.Entry, error) {
+	entry, err := i.obtain(ctx, certificate)
+	if err != nil {
+		return anycert.Entry{}, fmt.Errorf("obtaining certificate %s from issuer %s: %w", certificate.Name, certificate.Issuer, err)
+	}
+	return entry, nil
+}
+
+func (i *Issuer) obtain(ctx context.Context, certificate anycert.Certificate) (anycert.Entry, error) {
+	c, ok := i.cas[certificate.Issuer]
+	if !ok {
+		return anycert.Entry{}, errors.New("no issuer of this name is configured")
+	}
+	if !i.begin(certificate.Name) {
+		return anycert.Entry{}, anycert.ErrClaimed
+	}
+	defer i.end(certificate.Name)
+	w := &work{Issuer: i, ca: c, certificate: certificate, want: c.wants(certificate)}
+	if entry, done, err := w.open(ctx); done || err != nil {
+		return entry, err
+	}
+	solver, err := w.prepare(ctx)
+	if err != nil {
+		return anycert.Entry{}, err
+	}
+	if err := w.claim(ctx); err != nil {
+		return anycert.Entry{}, err
+	}
+	return w.do(ctx, solver)
+}
+
+// begin keeps the goroutines of this Issuer apart; the claim in the journal keeps
+// all others away.
+func (i *Issuer) begin(name string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.underWay[name] {
+		return false
+	}
+	i.underWay[name] = true
+	return true
+}
+
+func (i *Issuer) end(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.underWay, name)
+}
+
+// wants is what an order for certificate asks this CA for.
+func (c *ca) wants(certificate anycert.Certificate) want {
+	kind := certificate.KeyType
+	if kind == "" {
+		kind = anycert.KeyTypes()[0]
+	}
+	return want{
+		Domains:   sorted(certificate.Domains),
+		Issuer:    c.Name,
+		Directory: c.directory,
+		Profile:   c.Profile,
+		KeyType:   kind,
+		ReuseKey:  certificate.ReuseKey,
+	}
+}

@@ -1,0 +1,160 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-acme/lego/v4/acme"
+	"github.com/go-acme/lego/v4/acme/api"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/issuer/dns01"
+)
+
+// pollTime bounds the wait for the CA to decide one thing.
+const pollTime = 5 * time.Minute
+
+// order leads the journal's order to its certificate, from wherever it stands.
+func (w *work) order(ctx context.Context, s *session, solver *dns01.Solver) (*anycert.Bundle, error) {
+	order, resumed, err := w.current(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if order.Status == acme.StatusPending {
+		if err := w.authorize(ctx, s, solver, order, resumed); err != nil {
+			return nil, err
+		}
+		if order, err = s.await(ctx, w.begun().Order, acme.StatusReady, acme.StatusProcessing, acme.StatusValid); err != nil {
+			return nil, err
+		}
+		w.at(Authorized)
+	}
+	if order.Status == acme.StatusReady {
+		if err := w.finalize(ctx, s, order); err != nil {
+			return nil, err
+		}
+	}
+	if order, err = s.await(ctx, w.begun().Order, acme.StatusValid); err != nil {
+		return nil, err
+	}
+	return w.download(s, order)
+}
+
+// current is the order that the journal names, if it is still of use, or a new
+// one. A CA that has an open order for the same names and account may return that
+// one again (Boulder does), so that an order whose URL was lost is found.
+func (w *work) current(ctx context.Context, s *session) (order acme.ExtendedOrder, resumed bool, err error) {
+	if w.begun().Order != "" {
+		order, err := s.order(w.begun().Order)
+		switch {
+		case err == nil && slices.Contains([]string{acme.StatusPending, acme.StatusReady, acme.StatusProcessing, acme.StatusValid}, order.Status):
+			return order, true, nil
+		case err != nil && (!isRefusal(err) || isKind(err, "accountDoesNotExist")):
+			return acme.ExtendedOrder{}, false, fmt.Errorf("asking for the order: %w", err)
+		}
+	}
+	if err := s.checkProfile(); err != nil {
+		return acme.ExtendedOrder{}, false, err
+	}
+	order, err = s.core.Orders.NewWithOptions(w.want.Domains, &api.OrderOptions{Profile: w.want.Profile})
+	if err != nil {
+		return acme.ExtendedOrder{}, false, fmt.Errorf("making the order: %w", s.problem(err))
+	}
+	if order.Location == "" {
+		return acme.ExtendedOrder{}, false, errors.New("making the order: the CA does not tell the order's URL")
+	}
+	w.at(OrderCreated)
+	if err := w.update(ctx, func(j *journal) { j.Order = order.Location }); err != nil {
+		return acme.ExtendedOrder{}, false, err
+	}
+	w.at(OrderWritten)
+	return order, false, nil
+}
+
+// checkProfile tells the profiles that there are, which a CA's refusal does not.
+func (s *session) checkProfile() error {
+	offered := s.core.GetDirectory().Meta.Profiles
+	if _, ok := offered[s.Profile]; ok || s.Profile == "" {
+		return nil
+	}
+	if len(offered) == 0 {
+		return fmt.Errorf("the CA offers no profiles: remove profile %s from the issuer", s.Profile)
+	}
+	return fmt.Errorf("the CA offers no profile %s: use one of %s", s.Profile, problem(errors.New(strings.Join(slices.Sorted(maps.Keys(offered)), ", "))))
+}
+
+// finalize hands in the CSR.
+func (w *work) finalize(ctx context.Context, s *session, order acme.ExtendedOrder) error {
+	if err := w.update(ctx, func(*journal) {}); err != nil {
+		return err
+	}
+	w.at(FinalizeBefore)
+	_, err := s.core.Orders.UpdateForCSR(order.Finalize, w.begun().CSR)
+	failure := s.problem(err)
+	switch {
+	case err == nil, isKind(failure, "orderNotReady"): // then a request before this one has arrived
+		w.at(Finalized)
+		return nil
+	case isKind(failure, "badCSR", "badPublicKey"):
+		return &unusable{error: fmt.Errorf("finalizing the order: %w", failure), key: true}
+	}
+	return fmt.Errorf("finalizing the order: %w", failure)
+}
+
+func (s *session) order(url string) (acme.ExtendedOrder, error) {
+	order, err := s.core.Orders.Get(url)
+	return order, s.problem(err)
+}
+
+// await polls an order until its status is one of wanted.
+func (s *session) await(ctx context.Context, url string, wanted ...string) (order acme.ExtendedOrder, err error) {
+	err = s.poll(ctx, url, "the order", func() (bool, error) {
+		if order, err = s.order(url); err != nil {
+			return false, fmt.Errorf("asking for the order: %w", err)
+		}
+		if order.Status == acme.StatusInvalid {
+			return false, &unusable{error: fmt.Errorf("the order failed: %w", reason(order.Error))}
+		}
+		return slices.Contains(wanted, order.Status), nil
+	})
+	return order, err
+}
+
+// reason is the problem document of an object that is invalid.
+func reason(details *acme.ProblemDetails) error {
+	if details == nil {
+		return errors.New("the CA does not say why")
+	}
+	return problem(details)
+}
+
+// poll calls done until it is true or fails: after as long as the CA asked for at
+// url, otherwise after pauses that grow from a quarter of a second to five.
+func (s *session) poll(ctx context.Context, url, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, pollTime, fmt.Errorf("the CA did not decide about %s within %s", what, pollTime))
+	defer cancel()
+	pause := 250 * time.Millisecond
+	for {
+		ended, err := done()
+		if ended || err != nil {
+			return err
+		}
+		wait := pause
+		if asked := s.bound.retryAfter(url); asked > 0 {
+			wait = asked
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+		pause = min(2*pause, 5*time.Second)
+	}
+}
