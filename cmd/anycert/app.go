@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/reconcile"
+)
+
+// app is what the verbs share: where they write, and the global flags.
+type app struct {
+	out, errOut io.Writer
+
+	configPath string
+	logLevel   string
+	logFormat  string
+}
+
+// logger writes to stderr, as the flags say.
+func (a *app) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: use debug, info, warn or error", a.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch a.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(a.errOut, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(a.errOut, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: use text or json", a.logFormat)
+}
+
+// path finds the configuration file.
+func (a *app) path() (string, error) {
+	if a.configPath != "" {
+		return a.configPath, nil
+	}
+	if path := os.Getenv("ANYCERT_CONFIG"); path != "" {
+		return path, nil
+	}
+	for _, path := range []string{"config.yaml", "/etc/anycert/config.yaml"} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return path, nil
+		}
+	}
+	return "", errors.New("no configuration: there is no ./config.yaml and no /etc/anycert/config.yaml; name one with --config")
+}
+
+// open loads the configuration and opens everything that it names. Nothing is asked
+// over the network yet.
+func (a *app) open() (*config.Graph, error) {
+	path, err := a.path()
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return config.Open(loaded, config.Options{Version: version()})
+}
+
+// hub opens the configuration and makes a hub that logs to stderr.
+func (a *app) hub() (*reconcile.Hub, error) {
+	log, err := a.logger()
+	if err != nil {
+		return nil, err
+	}
+	graph, err := a.open()
+	if err != nil {
+		return nil, err
+	}
+	return reconcile.New(graph.Parts(), log), nil
+}
+
+// paint is colour on a terminal that did not ask for none (https://no-color.org).
+func (a *app) paint() reconcile.Paint {
+	file, ok := a.out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return reconcile.Plain
+	}
+	return reconcile.Colours
+}
+
+// output is the -o flag of the verbs that report.
+type output struct{ format string }
+
+func (o *output) flag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.format, "output", "o", "text", "`format` of the report: text, json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (o *output) check() error {
+	if o.format != "text" && o.format != "json" {
+		return fmt.Errorf("--output %q: use text or json", o.format)
+	}
+	return nil
+}
+
+// write shows a report as JSON, or to people by text.
+func (o *output) write(w io.Writer, report *reconcile.Report, text func()) error {
+	if o.format != "json" {
+		text()
+		return nil
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(report)
+}
+
+// parseOnly reads SINK or SINK/TARGET; a target's label may hold slashes itself.
+func parseOnly(text string, hub *reconcile.Hub) (reconcile.Only, error) {
+	if text == "" {
+		return reconcile.Only{}, nil
+	}
+	var only reconcile.Only
+	only.Sink, only.Target, _ = strings.Cut(text, "/")
+	var names []string
+	for _, agent := range hub.Agents {
+		if agent.Name == only.Sink {
+			return only, nil
+		}
+		names = append(names, agent.Name)
+	}
+	return only, fmt.Errorf("--only %s: there is no sink %q in the configuration; there are: %s", text, only.Sink, strings.Join(names, ", "))
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func (a *app) auditCommand() *cobra.Command {
+	var (
+		out  output
+		only string
+	)
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Compare every place with the store and change nothing",
+		Long: `Compare what every target serves with what the store holds, and change nothing:
+no target, no store. No key is read from the store; a token that may read metadata
+alone is enough.
+
+Listed as well: objects with our mark that are no longer declared (orphans), and
+entries of the store that are not declared and pushed nowhere.
+
+Exit code: 0 all promises are kept; 2 something differs (broken, refused, held,
+waiting); 1 it could not be told.`,
+		Example: `  anycert audit
+  anycert audit --only prod
+  anycert audit --only prod/web/example-tls
+  anycert audit -o json | jq '.promises[] | select(.verdict != "kept")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			hub, err := a.hub()
+			if err != nil {
+				return err
+			}
+			narrowed, err := parseOnly(only, hub)
+			if err != nil {
+				return err
+			}
+			report := hub.Audit(cmd.Context(), narrowed)
+			if err := out.write(a.out, report, func() { report.WritePromises(a.out, a.paint()) }); err != nil {
+				return err
+			}
+			return exit(report.AuditExit())
+		},
+	}
+	out.flag(cmd)
+	cmd.Flags().StringVar(&only, "only", "", "look at one `SINK[/TARGET]` alone")
+	return cmd
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/reconcile"
+	"github.com/anycert/anycert/sinks/file"
+)
+
+// puller is the owner in the marks of pulled files: nobody's hub.
+const puller = "pull"
+
+func (a *app) pullCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "pull [NAME...]",
+		Short: "Bring certificates from the store into local files",
+		Long: `Bring certificates from the store into local files, in the layout of the file sink:
+DIR/NAME/fullchain.pem, privkey.pem, cert.pem, chain.pem, combined.pem. Without names,
+every certificate that the configuration declares, or that the store lists and your
+token may read.
+
+Of the configuration the store alone is used; without one, VAULT_ADDR, VAULT_TOKEN
+or ~/.vault-token, VAULT_CACERT and VAULT_NAMESPACE say where it is. Never a sink,
+never a reload. Files that anycert did not put there are refused, and so is a git
+work tree that does not ignore DIR.`,
+		Example: `  anycert pull --dir ./certs example
+  anycert pull --config prod.yaml`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return a.pull(cmd.Context(), dir, names)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "certs", "`directory` to write to")
+	_ = cmd.MarkFlagDirname("dir")
+	return cmd
+}
+
+func (a *app) pull(ctx context.Context, dir string, names []string) error {
+	for _, name := range names {
+		if err := anycert.CheckName(name); err != nil {
+			return fmt.Errorf("pull: %w", err)
+		}
+	}
+	store, declared, err := a.pullStore()
+	if err != nil {
+		return err
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := refuseTracked(ctx, dir); err != nil {
+		return err
+	}
+	chosen := len(names) > 0
+	if !chosen {
+		if names = declared; len(names) == 0 {
+			if names, err = store.Names(ctx); err != nil {
+				return fmt.Errorf("listing the store: %w; name the certificates to pull", err)
+			}
+		}
+	}
+	if len(names) == 0 {
+		fmt.Fprintln(a.out, "the store has no certificates")
+		return nil
+	}
+	promises, err := pullAll(ctx, store, dir, names)
+	if err != nil {
+		return err
+	}
+	return a.reportPull(promises, dir, chosen)
+}
+
+// pullStore opens the store of the configuration, or the one that the environment
+// names where there is no configuration.
+func (a *app) pullStore() (anycert.Store, []string, error) {
+	path, err := a.path()
+	if err != nil {
+		store, storeErr := config.StoreFromEnvironment(config.Options{Version: version()})
+		if storeErr != nil {
+			return nil, nil, fmt.Errorf("%w; and without one: %w", err, storeErr)
+		}
+		return store, nil, nil
+	}
+	loaded, err := config.Load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := config.OpenStore(loaded, config.Options{Version: version()})
+	if err != nil {
+		return nil, nil, err
+	}
+	var names []string
+	for _, c := range loaded.Certificates {
+		names = append(names, c.Name)
+	}
+	return store, names, nil
+}
+
+// pullAll is one pass of one file sink without a reload.
+func pullAll(ctx context.Context, store anycert.Store, dir string, names []string) ([]reconcile.Promise, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("pull: %w", err)
+	}
+	settings := &file.Config{Dir: dir}
+	sink, err := settings.Open(anycert.SinkEnv{Name: puller, Owner: puller, UserAgent: "anycert/" + version()})
+	if err != nil {
+		return nil, fmt.Errorf("pull into %s: %w", dir, err)
+	}
+	var certificates []anycert.Certificate
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		certificates = append(certificates, anycert.Certificate{Name: name})
+	}
+	hub := reconcile.New(reconcile.Parts{
+		Owner: puller, Store: store, Certificates: certificates,
+		Agents: []reconcile.Agent{{Name: puller, Type: "file", Sink: sink, Certificates: certificates}},
+	}, slog.New(slog.DiscardHandler))
+	return hub.Sync(ctx, reconcile.SyncOptions{NoIssue: true}).Promises, nil
+}
+
+// reportPull names for each certificate what was done. What policy denies is no
+// failure, unless it was asked for by name or nothing else came.
+func (a *app) reportPull(promises []reconcile.Promise, dir string, chosen bool) error {
+	table := tabwriter.NewWriter(a.out, 0, 0, 3, ' ', 0)
+	got, failed := 0, 0
+	for _, p := range promises {
+		where := filepath.Join(dir, p.Certificate)
+		switch {
+		case p.Verdict == reconcile.Kept && p.Pushed:
+			got++
+			fmt.Fprintf(table, "%s\twritten\t%s\tversion %d, %s\n", p.Certificate, where, p.Version, until(p))
+		case p.Verdict == reconcile.Kept:
+			got++
+			fmt.Fprintf(table, "%s\tunchanged\t%s\tversion %d, %s\n", p.Certificate, where, p.Version, until(p))
+		case isDenied(p):
+			if chosen {
+				failed++
+			}
+			fmt.Fprintf(table, "%s\tdenied\t-\tthe policy of your token does not let you read it\n", p.Certificate)
+		default:
+			failed++
+			fmt.Fprintf(table, "%s\t%s\t-\t%s\n", p.Certificate, p.Verdict, p.Words())
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 || got == 0 {
+		return exit(reconcile.ExitFailed)
+	}
+	return nil
+}
+
+func until(p reconcile.Promise) string {
+	if p.NotAfter == nil {
+		return ""
+	}
+	return "expires " + p.NotAfter.UTC().Format("2006-01-02 15:04Z")
+}
+
+// isDenied reports whether the store did not let us: its metadata, or its data.
+func isDenied(p reconcile.Promise) bool {
+	return errors.Is(p.StoreErr(), anycert.ErrForbidden) || errors.Is(p.Err, anycert.ErrForbidden)
+}
+
+// refuseTracked keeps private keys out of git: a directory within a work tree must
+// be ignored there.
+func refuseTracked(ctx context.Context, dir string) error {
+	root := workTree(dir)
+	if root == "" {
+		return nil
+	}
+	ignored, err := gitIgnores(ctx, root, filepath.Join(dir, "example", "privkey.pem"))
+	switch {
+	case err != nil:
+		return fmt.Errorf("pull: %s is inside the git work tree %s, and git could not be asked whether it ignores it (%w): choose a --dir outside", dir, root, err)
+	case !ignored:
+		relative, _ := filepath.Rel(root, dir)
+		return fmt.Errorf("pull: %s is inside the git work tree %s, which does not ignore it: a private key would be one `git add` away from being published; add /%s/ to %s, or choose another --dir",
+			dir, root, filepath.ToSlash(relative), filepath.Join(root, ".gitignore"))
+	}
+	return nil
+}
+
+// workTree is the nearest folder at or above dir that git works in.
+func workTree(dir string) string {
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+	}
+}
+
+// gitIgnores asks git itself: only it knows all its rules.
+func gitIgnores(ctx context.Context, root, path string) (bool, error) {
+	cmd := exec.CommandContext(ctx, "git", "-C", root, "check-ignore", "--quiet", path)
+	var exit *exec.ExitError
+	switch err := cmd.Run(); {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		return false, nil
+	default:
+		return false, err
+	}
+}

@@ -1,0 +1,157 @@
+// Package config loads, checks and wires: it is the only package that knows every
+// part of anycert. Each part brings the type of its own configuration; here they
+// become one file.
+//
+// [Load] reads a file and tells every mistake in it at once, with line and column.
+// [Open] makes of it a [Graph], ready to work; nothing is asked over the network.
+// Both keep nothing behind: to reload is to do both again.
+package config
+
+//go:generate go run ./gen ../../docs/config.md
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/config/strict"
+	"github.com/anycert/anycert/issuer"
+	"github.com/anycert/anycert/store"
+	"github.com/anycert/anycert/store/local"
+)
+
+// Version is the version of the configuration's format.
+const Version = 1
+
+// Config is a configuration without mistakes that can be seen in the file alone.
+// It is not changed after Load.
+type Config struct {
+	// Version is the version of this format: 1.
+	Version int `yaml:"version"`
+	// Owner is the name of this hub. It stands in every mark that is left at a
+	// target, so that two hubs never fight over one object. Choose it once.
+	Owner string `yaml:"owner"`
+	// Store is where the only true copy of every certificate is kept.
+	Store Store `yaml:"store"`
+	// Issuers obtain certificates. Without any, this is a follower: it syncs and
+	// never issues.
+	Issuers []issuer.Config `yaml:"issuers"`
+	// Certificates are what is to be served. Only what is declared here is ever
+	// pushed.
+	Certificates []Certificate `yaml:"certificates"`
+	// Sinks are the places that are to serve them.
+	Sinks []Sink `yaml:"sinks"`
+	// Reconcile says how often everything is compared.
+	Reconcile Reconcile `yaml:"reconcile"`
+	// HTTP is for probes and metrics.
+	HTTP HTTP `yaml:"http"`
+
+	file string      // as errors call it
+	root strict.Node // to place what only Open can find out
+}
+
+// Store is exactly one of the two.
+type Store struct {
+	// Vault is HashiCorp Vault or OpenBao, KV v2: for production.
+	Vault *store.Config `yaml:"vault"`
+	// Local is a file on this machine: for trying anycert out.
+	Local *local.Config `yaml:"local"`
+}
+
+// Certificate declares one certificate.
+type Certificate struct {
+	// Name is its name in the store, and in everything that is shown.
+	Name string `yaml:"name"`
+	// Description tells people what it is for, in status and alarms.
+	Description string `yaml:"description"`
+	// Owner tells people whom to ask about it, in status and alarms.
+	Owner string `yaml:"owner"`
+	// Domains are the names that it is for, wildcards as "*.example.com".
+	Domains []string `yaml:"domains"`
+	// Issuer is the name of the issuer that obtains it. Default: none, for what
+	// someone else keeps: bought, written with `vault kv put`, or another hub's.
+	Issuer string `yaml:"issuer"`
+	// KeyType is the kind of its key: ec256, ec384, rsa2048, rsa3072 or rsa4096.
+	// Default: ec256.
+	KeyType anycert.KeyType `yaml:"key_type"`
+	// ReuseKey keeps the key at each renewal, for clients that pin it. Otherwise
+	// each renewal makes a new one.
+	ReuseKey bool `yaml:"reuse_key"`
+	// Suspend freezes it: it is neither issued nor pushed.
+	Suspend bool `yaml:"suspend"`
+}
+
+// Sink declares one place.
+type Sink struct {
+	// Name is its name in everything that is shown.
+	Name string `yaml:"name"`
+	// Type is the kind of place: file, fastly, fly or kubernetes.
+	Type string `yaml:"type"`
+	// Certificates are the names of those that belong there, or ["*"] for all
+	// that are declared.
+	Certificates []string `yaml:"certificates"`
+	// Suspend freezes it: nothing is pushed there.
+	Suspend bool `yaml:"suspend"`
+	// Config is for the type: see its own table.
+	Config strict.Node `yaml:"config"`
+
+	config anycert.SinkConfig // what Config holds; nil when the type is unknown
+}
+
+// Reconcile says how often everything is compared.
+type Reconcile struct {
+	// Schedule is "@every DURATION", 5s at least, or five fields as in a crontab
+	// (https://pkg.go.dev/github.com/robfig/cron/v3). The first pass begins at
+	// the start. Default: @every 1m.
+	Schedule string `yaml:"schedule"`
+}
+
+// HTTP is the server for probes and metrics.
+type HTTP struct {
+	// Listen is the address that it listens on, as HOST:PORT. Default:
+	// 127.0.0.1:8080. Where the environment sets PORT, as Cloud Run does, it is
+	// that port on every address instead.
+	Listen string `yaml:"listen"`
+}
+
+// DefaultSchedule is used where the file names none.
+const DefaultSchedule = "@every 1m"
+
+// declared are the certificates as the other parts know them.
+func (c *Config) declared() []anycert.Certificate {
+	certificates := make([]anycert.Certificate, len(c.Certificates))
+	for i, certificate := range c.Certificates {
+		certificates[i] = anycert.Certificate{
+			Name:        certificate.Name,
+			Description: certificate.Description,
+			Owner:       certificate.Owner,
+			Domains:     certificate.Domains,
+			Issuer:      certificate.Issuer,
+			KeyType:     cmp.Or(certificate.KeyType, anycert.EC256),
+			ReuseKey:    certificate.ReuseKey,
+			Suspended:   certificate.Suspend,
+		}
+	}
+	return certificates
+}
+
+// all is what a sink's list of certificates says for every declared one.
+const all = "*"
+
+// of are the certificates that belong into a sink, in the order of the file.
+func (s Sink) of(certificates []anycert.Certificate) []anycert.Certificate {
+	if slices.Contains(s.Certificates, all) {
+		return certificates
+	}
+	wanted := map[string]bool{}
+	for _, name := range s.Certificates {
+		wanted[name] = true
+	}
+	var belonging []anycert.Certificate
+	for _, certificate := range certificates {
+		if wanted[certificate.Name] {
+			belonging = append(belonging, certificate)
+		}
+	}
+	return belonging
+}
