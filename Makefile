@@ -1,0 +1,58 @@
+# anycert: `make help` explains every target.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := bin
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## the anycert binary, into bin/
+	go build -ldflags '-s -w' -o $(BIN)/ ./cmd/anycert
+
+.PHONY: demo
+demo: build ## the main job on this machine; REAL=1 builds and uses the real Vault and kube-apiserver, KEEP=1 leaves the daemon running
+	@go build -o $(BIN)/ ./cmd/anycert-demo
+	$(if $(REAL),go run ./internal/testenv/cmd/rig build)
+	@$(BIN)/anycert-demo -anycert $(BIN)/anycert $(if $(REAL),-real) $(if $(KEEP),-keep)
+
+.PHONY: rig
+rig: ## build the real Vault, etcd, kube-apiserver and kubectl once (about 15 minutes when cold)
+	go run ./internal/testenv/cmd/rig build
+
+.PHONY: packages
+packages: ## install the Debian packages that tests need (as root)
+	go run ./internal/testenv/cmd/rig packages
+
+.PHONY: test
+test: packages rig ## every test, on the real parts (Debian, as root for a few packages)
+	go vet ./...
+	go test -timeout 20m ./...
+
+.PHONY: check
+check: ## format, vet, race detector, short fuzz
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	CGO_ENABLED=1 go test -race -short . ./reconcile ./store/... ./issuer/... ./sinks/... ./internal/config/...
+	go test -run '^$$' -fuzz FuzzParseBundle -fuzztime 10s .
+	go test -run '^$$' -fuzz FuzzLoad -fuzztime 10s ./internal/config
+
+.PHONY: breaks
+breaks: ## break each law on purpose: its test must see it
+	go run ./internal/breaks
+
+.PHONY: bench
+bench: ## requests, CPU and memory of unchanged passes; ratios and counts
+	go run ./internal/bench
+
+.PHONY: docs
+docs: ## write the generated pages anew
+	go generate ./...
+
+.PHONY: live
+live: ## the sinks' suites against real accounts; see docs/sinks
+	go test -tags live -run Live -count=1 ./sinks/fastly ./sinks/fly
