@@ -60,7 +60,7 @@ type Observed struct {
 	Serial   string    // decimal, of the leaf; Serial evidence
 	NotAfter time.Time // of the leaf, UTC; every evidence
 	Names    []string  // of the leaf; Serial evidence
-	Issuer   string    // as the provider spells it; empty when not shown
+	Issuer   string    // for people, as the provider spells it; never compared
 
 	// Mark is what we left there; nil when there is none that can be read.
 	Mark *Mark

@@ -100,25 +100,28 @@ func (s *session) openAuthorization(url string) (*authorization, error) {
 
 // accept tells the CA that the record is there, and waits for its verdict.
 func (s *session) accept(ctx context.Context, a authorization) error {
+	var refusal error
 	if a.challenge.Status == acme.StatusPending {
-		// A refusal is told by the authorization, which a process before this
-		// one may have decided.
-		if _, err := s.core.Challenges.New(a.challenge.URL); err != nil && !isRefusal(s.problem(err)) {
-			return fmt.Errorf("%s: asking the CA to validate the domain: %w", a.domain, s.problem(err))
-		}
+		_, err := s.core.Challenges.New(a.challenge.URL)
+		refusal = s.problem(err)
+	}
+	if refusal != nil && !isRefusal(refusal) {
+		return fmt.Errorf("%s: asking the CA to validate the domain: %w", a.domain, refusal)
 	}
 	return s.poll(ctx, a.url, a.domain, func() (bool, error) {
 		found, err := s.core.Authorizations.Get(a.url)
 		if err != nil {
 			return false, fmt.Errorf("%s: asking for the authorization: %w", a.domain, s.problem(err))
 		}
-		switch found.Status {
-		case acme.StatusValid:
+		switch {
+		case found.Status == acme.StatusValid:
 			return true, nil
-		case acme.StatusPending:
-			return false, nil
+		case found.Status != acme.StatusPending:
+			return false, invalid(a.domain, found)
+		case refusal != nil: // and not because a process before this one had asked
+			return false, fmt.Errorf("%s: asking the CA to validate the domain: %w", a.domain, refusal)
 		}
-		return false, invalid(a.domain, found)
+		return false, nil
 	})
 }
 

@@ -140,9 +140,6 @@ func difference(entry anycert.Entry, o anycert.Observed) string {
 		if !sameSecond(o.NotAfter, leaf.NotAfter) {
 			return "another certificate is there" + describe(o)
 		}
-		if !issuedBy(entry, o.Issuer) {
-			return "a certificate of another issuer is there: " + o.Issuer
-		}
 	default:
 		return "what is there could not be compared"
 	}
@@ -169,10 +166,14 @@ func beside(entry anycert.Entry, o anycert.Observed) string {
 }
 
 func describe(o anycert.Observed) string {
-	if o.NotAfter.IsZero() {
-		return ""
+	var text string
+	if !o.NotAfter.IsZero() {
+		text = ", valid until " + stamp(o.NotAfter)
 	}
-	return ", valid until " + stamp(o.NotAfter)
+	if o.Issuer != "" {
+		text += ", issued by " + o.Issuer
+	}
+	return text
 }
 
 func writtenBy(o anycert.Observed) string {
@@ -180,23 +181,6 @@ func writtenBy(o anycert.Observed) string {
 		return ""
 	}
 	return " (last written by " + o.Writer + ")"
-}
-
-// issuedBy compares the issuer as a provider spells it with what the certificate
-// says: providers show the common name, the organization, or a part of them.
-func issuedBy(entry anycert.Entry, shown string) bool {
-	if shown == "" {
-		return true
-	}
-	shown = strings.ToLower(shown)
-	issuer := entry.Leaf.Issuer
-	for _, name := range append([]string{issuer.CommonName, issuer.String()}, issuer.Organization...) {
-		name = strings.ToLower(name)
-		if name != "" && (strings.Contains(shown, name) || strings.Contains(name, shown)) {
-			return true
-		}
-	}
-	return false
 }
 
 func sameSecond(a, b time.Time) bool {

@@ -122,6 +122,9 @@ func (u usualToken) Secret(context.Context) (anycert.Secret, error) {
 	if token := strings.TrimSpace(u.getenv("VAULT_TOKEN")); token != "" {
 		return anycert.NewSecret(token), nil
 	}
+	if u.home == "" {
+		return anycert.Secret{}, fmt.Errorf("%w: VAULT_TOKEN is not set: set it, or configure store.vault.auth", anycert.ErrForbidden)
+	}
 	path := filepath.Join(u.home, ".vault-token")
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -67,14 +67,22 @@ type Env struct {
 
 const defaultTokenPath = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
-// The fields of Auth that each method takes, beside method and mount; those that
-// it needs come first, up to the bar.
-var methods = map[string][]string{
-	"token":      {"|", "token"},
-	"approle":    {"role_id", "secret_id", "|", "wrapped"},
-	"kubernetes": {"role", "|", "token_path"},
-	"jwt":        {"role", "jwt", "|"},
-	"gcp":        {"role", "|"},
+// fields lists the fields of Auth that a method needs, and those that it takes
+// beside them; ok is false for a method that there is not.
+func fields(method string) (needs, takes []string, ok bool) {
+	switch method {
+	case "token":
+		return nil, []string{"token"}, true
+	case "approle":
+		return []string{"role_id", "secret_id"}, []string{"mount", "wrapped"}, true
+	case "kubernetes":
+		return []string{"role"}, []string{"mount", "token_path"}, true
+	case "jwt":
+		return []string{"role", "jwt"}, []string{"mount"}, true
+	case "gcp":
+		return []string{"role"}, []string{"mount"}, true
+	}
+	return nil, nil, false
 }
 
 // segments is a path in Vault: no empty part, and none that leads upwards.
@@ -104,30 +112,32 @@ func (a Auth) check() []anycert.Problem {
 	report := func(field, format string, args ...any) {
 		problems = append(problems, anycert.Problem{Field: "auth." + field, Text: fmt.Sprintf(format, args...)})
 	}
-	takes, ok := methods[a.method()]
+	needs, takes, ok := fields(a.method())
 	if !ok {
 		report("method", "%q is not a way to log in: use one of token, approle, kubernetes, jwt, gcp", a.Method)
 		return problems
 	}
-	set := map[string]bool{
-		"role": a.Role != "", "token": !a.Token.IsZero(), "role_id": a.RoleID != "", "secret_id": !a.SecretID.IsZero(),
-		"wrapped": a.Wrapped, "jwt": !a.JWT.IsZero(), "token_path": a.TokenPath != "",
-	}
-	for _, field := range []string{"role", "token", "role_id", "secret_id", "wrapped", "jwt", "token_path"} {
-		at := slices.Index(takes, field)
-		switch needed := at >= 0 && at < slices.Index(takes, "|"); {
-		case needed && !set[field]:
-			report(field, "is missing: method %s needs it", a.method())
-		case at < 0 && set[field]:
-			report(field, "is not for method %s: leave it out", a.method())
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"mount", a.Mount != ""}, {"role", a.Role != ""}, {"token", !a.Token.IsZero()},
+		{"role_id", a.RoleID != ""}, {"secret_id", !a.SecretID.IsZero()}, {"wrapped", a.Wrapped},
+		{"jwt", !a.JWT.IsZero()}, {"token_path", a.TokenPath != ""},
+	} {
+		switch needed := slices.Contains(needs, f.name); {
+		case needed && !f.set:
+			report(f.name, "is missing: method %s needs it", a.method())
+		case f.set && !needed && !slices.Contains(takes, f.name):
+			report(f.name, "is not for method %s: leave it out", a.method())
 		}
 	}
-	if a.method() == "token" && a.Mount != "" {
-		report("mount", "is not for method token: leave it out")
-	}
-	for field, reference := range map[string]anycert.Reference{"token": a.Token, "secret_id": a.SecretID, "jwt": a.JWT} {
-		if reference.Vault != "" {
-			report(field, "cannot be kept in Vault, for it opens Vault: use env or file")
+	for _, r := range []struct {
+		name      string
+		reference anycert.Reference
+	}{{"token", a.Token}, {"secret_id", a.SecretID}, {"jwt", a.JWT}} {
+		if r.reference.Vault != "" {
+			report(r.name, "cannot be kept in Vault, for it opens Vault: use env or file")
 		}
 	}
 	return problems

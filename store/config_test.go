@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 		"method":           {Config{Auth: Auth{Method: "ldap"}}, []string{"auth.method"}},
 		"token":            {Config{Auth: Auth{Token: env}}, nil},
 		"token in Vault":   {Config{Auth: Auth{Token: vault}}, []string{"auth.token"}},
-		"token, others'":   {Config{Auth: Auth{Role: "x", Mount: "y", RoleID: "z"}}, []string{"auth.role", "auth.role_id", "auth.mount"}},
+		"token, others'":   {Config{Auth: Auth{Role: "x", Mount: "y", RoleID: "z"}}, []string{"auth.mount", "auth.role", "auth.role_id"}},
 		"approle":          {Config{Auth: Auth{Method: "approle", RoleID: "x", SecretID: file, Wrapped: true}}, nil},
 		"approle, empty":   {Config{Auth: Auth{Method: "approle"}}, []string{"auth.role_id", "auth.secret_id"}},
 		"approle, others'": {Config{Auth: Auth{Method: "approle", RoleID: "x", SecretID: file, Role: "y", Token: env}}, []string{"auth.role", "auth.token"}},

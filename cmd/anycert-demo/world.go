@@ -52,7 +52,7 @@ type world struct {
 
 // newWorld starts everything and writes the configuration. With real, what is not
 // built is an error.
-func newWorld(ctx context.Context, dir string, real bool) (w *world, err error) {
+func newWorld(ctx context.Context, dir string, real bool) (_ *world, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func newWorld(ctx context.Context, dir string, real bool) (w *world, err error) 
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return nil, err
 	}
-	w = &world{dir: dir, config: filepath.Join(dir, "config.yaml"), files: filepath.Join(dir, "nginx")}
+	w := &world{dir: dir, config: filepath.Join(dir, "config.yaml"), files: filepath.Join(dir, "nginx")}
 	defer func() {
 		if err != nil {
 			w.close()

@@ -47,12 +47,20 @@ func FuzzSecretInTheFile(f *testing.F) {
 		if !utf8.ValidString(secret) || len(secret) < 4 {
 			return
 		}
-		for _, form := range []string{"%", "{%}", "{%: x}", "[%]", "{env: %}", "{file: %}", "{vault: %}", "{env: A, file: %}", "{vault: {x: %}}", "|\n        %"} {
+		for _, form := range forms {
 			if said, harmless := told(t, form, secret), told(t, form, "hunter2"); strings.Contains(said, secret) && !strings.Contains(harmless, secret) {
 				t.Errorf("%s: %q is shown: %s", form, secret, said)
 			}
 		}
 	})
+}
+
+// forms are the ways in which people write a secret where a reference belongs; %
+// stands for it.
+var forms = []string{
+	"token: %", "token: {%}", "token: {%: x}", "token: [%]", "token: {x: %}", "token: |\n        %",
+	"token: {env: %}", "token: {file: %}", "token: {vault: %}", "token: {env: A, file: %}", "token: {vault: {x: %}}",
+	"labels: {%}", "labels: {A=%}", "labels: {A: [%]}", "labels: [A=%]", "labels: A=%",
 }
 
 // told is what is said of a file with a secret in it.
@@ -63,7 +71,7 @@ func told(t *testing.T, form, secret string) string {
 		t.Fatal(err)
 	}
 	written := string(quoted)
-	if strings.HasPrefix(form, "|") {
+	if strings.HasPrefix(form, "token: |") {
 		written = strings.Join(strings.FieldsFunc(secret, func(r rune) bool { return r < ' ' }), " ")
 	}
 	text := strings.Replace(`version: 1
@@ -71,12 +79,12 @@ owner: example
 store: {local: {path: anycert.db}}
 sinks:
   - name: app
-    type: fly
+    type: kubernetes
     certificates: ["*"]
     config:
-      app: example
-      hostnames: [example.com]
-      token: `+form+"\n", "%", written, 1)
+      server: https://k8s.example.com
+      namespaces: [web]
+      `+form+"\n", "%", written, 1)
 	if _, err := config.Read("config.yaml", strings.NewReader(text)); err != nil {
 		return err.Error()
 	}

@@ -22,7 +22,6 @@ const module = "github.com/anycert/anycert"
 type pkg struct {
 	ImportPath string
 	Imports    []string
-	Standard   bool
 }
 
 // wall is a rule about imports, and why it is there.
@@ -222,7 +221,7 @@ func full(path string) string {
 // list asks `go list`. Packages that do not compile are listed as well.
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-e", "-json=ImportPath,Imports,Standard"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-e", "-json=ImportPath,Imports"}, args...)...)
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {

@@ -61,7 +61,6 @@ func readPair(observed *anycert.Observed, data map[string][]byte) (encoding []an
 		observed.Serial = leaf.SerialNumber.String()
 		observed.NotAfter = leaf.NotAfter.UTC()
 		observed.Names = slices.Clone(leaf.DNSNames)
-		observed.Issuer = leaf.Issuer.String()
 		if !bytes.Equal(encodeChain(chain), data[certificateKey]) {
 			encoding = append(encoding, anycert.Deviation{Kind: kindEncoding, Detail: certificateKey + " holds more than its certificates, or in another form"})
 		}

@@ -44,7 +44,7 @@ func (d *Decoder) refuse(n Node, format string, args ...any) {
 }
 
 func (d *Decoder) add(at Position, path, covers, text string) {
-	d.Problems = append(d.Problems, Problem{Position: at, Path: path, Text: text, covers: covers})
+	d.Problems = append(d.Problems, Problem{Position: at, Path: shownPath(path), Text: text, covers: covers})
 }
 
 type (
@@ -147,6 +147,18 @@ func (d *Decoder) unknown(parent, child Node, name string, known []string, hint 
 	d.add(child.field(), parent.path, covers, text)
 }
 
+// shownPath cuts a path where it holds more than names: what someone has written
+// in the place of one may be a secret.
+func shownPath(path string) string {
+	named := strings.TrimLeft(path, nameLetters)
+	if named == "" {
+		return path
+	}
+	return strings.TrimSuffix(path, named) + "…"
+}
+
+const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./[]"
+
 // repeated tells a field that is there twice. The second is not decoded.
 func (d *Decoder) repeated(child Node, name string, seen map[string]Position) bool {
 	first, twice := seen[name]
@@ -171,6 +183,10 @@ func (d *Decoder) mapping(n Node, into reflect.Value) {
 	seen := map[string]Position{}
 	n.each(func(child Node, name string) {
 		if d.repeated(child, name, seen) {
+			return
+		}
+		if child.isNull() { // {NAME=secret} looks like this: its name is not shown
+			d.add(child.field(), n.path, child.path, "a value is missing here: write name: value")
 			return
 		}
 		value := reflect.New(into.Type().Elem()).Elem()

@@ -20,8 +20,8 @@ func Merge(decoded, checked []Problem) []Problem {
 		}
 	}
 	for _, problem := range checked {
-		follows := unread[problem.Path] || around[problem.Path]
-		for outer := range enclosing(problem.Path) {
+		follows := unread[problem.covers] || around[problem.covers]
+		for outer := range enclosing(problem.covers) {
 			follows = follows || unread[outer]
 		}
 		if !follows {

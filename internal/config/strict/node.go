@@ -27,7 +27,8 @@ func (n Node) Path() string { return n.path }
 // Problem is a mistake at a path below the node, placed at the value that stands
 // there, or at the nearest field around it when it is missing.
 func (n Node) Problem(path, text string) Problem {
-	return Problem{Position: n.find(path), Path: join(n.path, path), Text: text}
+	whole := join(n.path, path)
+	return Problem{Position: n.find(path), Path: shownPath(whole), Text: text, covers: whole}
 }
 
 // Child is the node at a path below; the zero Node when there is none.

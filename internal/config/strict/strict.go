@@ -33,7 +33,7 @@ type Problem struct {
 	Path string // "sinks[0].config.token"; empty for the file itself
 	Text string // what is wrong and what to do, without a full stop
 
-	covers string // path of the field that could not be read; see Merge
+	covers string // path of the field that it is about, unabridged; see Merge
 }
 
 // Position counts lines, and characters in a line, from 1.
