@@ -25,13 +25,17 @@ type Store interface {
 
 	// Put writes a bundle as the next version, if expected is still the current
 	// version (0: nothing was ever there), else ErrConflict. Certificate and key
-	// are one write. When Put repeats a write that had succeeded unseen, it
-	// reports the success.
+	// are one write. The same bundle again over the same expected version, with
+	// nothing written after it, reports the success that was. ErrUnindexed: a
+	// later anycert wrote the entry's index; nothing is written.
 	Put(ctx context.Context, name string, expected int, bundle *Bundle, origin Origin) (Entry, error)
 
 	// Index makes Stat answer for an entry that someone wrote by hand: it reads
 	// and verifies the current version and writes what Stat needs beside it. It
-	// writes nothing when that is there already and true.
+	// writes nothing when that is there already and true. ErrUnindexed: a later
+	// anycert wrote it, and it is left alone. The Entry that comes with
+	// ErrForbidden is whole and verified if its Leaf is set: it may be read, but
+	// not written.
 	Index(ctx context.Context, name string) (Entry, error)
 }
 
@@ -39,8 +43,9 @@ type Store interface {
 // handed no more than this.
 type EntryReader interface {
 	// Stat tells about the current version without reading the key.
-	// ErrUnindexed: see Index. The Entry that comes with ErrUnindexed has Name,
-	// Version and Time.
+	// ErrUnindexed: see Index. The Entry that comes with ErrUnindexed or ErrDeleted
+	// has Name, Version and Time, so that a Put can follow a deleted version.
+	// A name that CheckName refuses is ErrMalformed, here and in every method.
 	Stat(ctx context.Context, name string) (Entry, error)
 }
 
@@ -63,7 +68,8 @@ type Origin struct {
 
 // Records keeps small things beside the certificates: accounts, journals of
 // orders, budgets. They may hold keys. The promises of Store about errors,
-// contexts and concurrency hold here as well.
+// contexts and concurrency hold here as well. The kind "certs" is refused with
+// ErrMalformed.
 type Records interface {
 	// Keys lists the records whose key begins with kind + "/", without it.
 	Keys(ctx context.Context, kind string) ([]string, error)

@@ -19,9 +19,10 @@ const (
 
 // application is the half of a pass that writes. Nothing else in anycert pushes.
 type application struct {
-	store  anycert.Store
-	look   assessment
-	rivals *rivals
+	store   anycert.Store
+	indexer *indexer
+	look    assessment
+	rivals  *rivals
 }
 
 // apply does what the promises' actions say, and writes what became of it into
@@ -54,7 +55,7 @@ func (a application) recheck(ctx context.Context, promises []Promise) {
 			continue
 		}
 		if _, ok := fresh[p.Certificate]; !ok {
-			fresh[p.Certificate] = stat(ctx, a.store, p.Certificate)
+			fresh[p.Certificate] = a.indexer.stat(ctx, p.Certificate)
 		}
 		s := p.sighting
 		s.known = fresh[p.Certificate]

@@ -113,7 +113,7 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 // pass is one round of one sink over its promises.
 func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise {
 	promises := look.assess(ctx, agent)
-	application{h.Store, look, h.rivals}.apply(ctx, agent, promises)
+	application{h.Store, h.indexer, look, h.rivals}.apply(ctx, agent, promises)
 	for _, p := range promises {
 		h.log.promise(p)
 	}
@@ -181,7 +181,7 @@ func (h *Hub) certificate(c anycert.Certificate, known Known, now time.Time) Cer
 		status.Version, status.NotAfter, status.Digest = entry.Version, &entry.Leaf.NotAfter, entry.Digest.String()
 		status.Err = anycert.Check(entry.Leaf, c.Domains, now)
 	} else {
-		status.Err = h.orders.unlessFirst(c, known.Err)
+		status.Err = unlessAbsent(known.Err)
 	}
 	if renewal := h.renewal(c, known, now); !renewal.At.IsZero() {
 		status.Renewal, status.Why = &renewal.At, renewal.Reason

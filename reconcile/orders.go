@@ -123,10 +123,10 @@ func (o *orders) failure(name string) error {
 	return o.failed[name]
 }
 
-// unlessFirst leaves out the absence of what is yet to be obtained for the first
-// time: that is waiting, not a failure.
-func (o *orders) unlessFirst(c anycert.Certificate, err error) error {
-	if errors.Is(err, anycert.ErrNotFound) && c.Issuer != "" {
+// unlessAbsent leaves out the absence of what nobody has put there yet: that is
+// waiting, not a failure.
+func unlessAbsent(err error) error {
+	if errors.Is(err, anycert.ErrNotFound) {
 		return nil
 	}
 	return err

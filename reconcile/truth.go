@@ -58,19 +58,21 @@ func stat(ctx context.Context, store anycert.EntryReader, name string) Known {
 	return Known{Entry: &entry}
 }
 
-// indexer makes entries that a person wrote by hand readable without their key. It
-// remembers which versions it could not make sense of, so that a malformed entry
-// costs one reading of its data, not one a minute.
+// indexer makes entries that a person wrote by hand readable without their key. Where
+// that cannot be, since they are malformed or we may read alone, it remembers what
+// reading them brought: it costs one reading of the data for each version, not one a
+// minute.
 type indexer struct {
 	store anycert.Store
 
-	mu  sync.Mutex
-	bad map[string]badVersion
+	mu   sync.Mutex
+	read map[string]reading
 }
 
-type badVersion struct {
+// reading is what the data of a version brought.
+type reading struct {
 	version int
-	err     error
+	known   Known
 }
 
 // index replaces each ErrUnindexed in truth by what reading the data brought.
@@ -82,6 +84,15 @@ func (x *indexer) index(ctx context.Context, truth Truth) {
 	}
 }
 
+// stat is the package's stat, indexed.
+func (x *indexer) stat(ctx context.Context, name string) Known {
+	known := stat(ctx, x.store, name)
+	if errors.Is(known.Err, anycert.ErrUnindexed) {
+		return x.one(ctx, name)
+	}
+	return known
+}
+
 func (x *indexer) one(ctx context.Context, name string) Known {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -89,25 +100,36 @@ func (x *indexer) one(ctx context.Context, name string) Known {
 	if err == nil {
 		return Known{Entry: &current}
 	}
-	x.mu.Lock()
-	bad, seen := x.bad[name]
-	x.mu.Unlock()
-	if seen && bad.version == current.Version {
-		return Known{Err: bad.err}
+	if past, ok := x.recall(name); ok && past.version == current.Version {
+		return past.known
 	}
 	entry, err := x.store.Index(ctx, name)
-	if err == nil {
+	switch {
+	case err == nil:
 		return Known{Entry: &entry}
-	}
-	if errors.Is(err, anycert.ErrMalformed) && current.Version > 0 {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.bad == nil {
-			x.bad = make(map[string]badVersion)
-		}
-		x.bad[name] = badVersion{current.Version, err}
+	case errors.Is(err, anycert.ErrForbidden) && entry.Leaf != nil: // a follower or a laptop may read and not write
+		return x.keep(name, reading{entry.Version, Known{Entry: &entry}})
+	case errors.Is(err, anycert.ErrMalformed) && current.Version > 0:
+		return x.keep(name, reading{current.Version, Known{Err: err}})
 	}
 	return Known{Err: err}
+}
+
+func (x *indexer) recall(name string) (reading, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	past, ok := x.read[name]
+	return past, ok
+}
+
+func (x *indexer) keep(name string, r reading) Known {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.read == nil {
+		x.read = make(map[string]reading)
+	}
+	x.read[name] = r
+	return r.known
 }
 
 // memory keeps, for each certificate, the latest version that was seen in the store

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -72,17 +74,26 @@ func (a *app) open() (*config.Graph, error) {
 	return config.Open(loaded, config.Options{Version: version()})
 }
 
-// hub opens the configuration and makes a hub that logs to stderr.
-func (a *app) hub() (*reconcile.Hub, error) {
+// hub opens the configuration and makes a hub that logs to stderr. The caller calls
+// end when it is done with it.
+func (a *app) hub() (hub *reconcile.Hub, end func(), err error) {
 	log, err := a.logger()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	graph, err := a.open()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return reconcile.New(graph.Parts(), log), nil
+	return reconcile.New(graph.Parts(), log), func() { a.close(graph) }, nil
+}
+
+// close gives the session with the store back, so that no lease is left behind. That
+// it cannot is no reason to fail: the lease ends by itself.
+func (a *app) close(graph *config.Graph) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = graph.Close(ctx)
 }
 
 // paint is colour on a terminal that did not ask for none (https://no-color.org).

@@ -30,10 +30,11 @@ waiting); 1 it could not be told.`,
 			if err := out.check(); err != nil {
 				return err
 			}
-			hub, err := a.hub()
+			hub, end, err := a.hub()
 			if err != nil {
 				return err
 			}
+			defer end()
 			narrowed, err := parseOnly(only, hub)
 			if err != nil {
 				return err

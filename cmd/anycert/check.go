@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/reconcile"
 )
 
@@ -34,18 +34,15 @@ that they have. Nothing is changed.`,
 			if err != nil {
 				return err
 			}
-			parts := graph.Parts()
+			defer a.close(graph)
 			fmt.Fprintf(a.out, "%s is good: %s, %s\n", path,
-				count(len(parts.Certificates), "certificate"), count(len(parts.Agents), "sink"))
+				count(len(graph.Certificates), "certificate"), count(len(graph.Agents), "sink"))
 			if !connect {
 				return nil
 			}
-			failed := a.probe(cmd.Context(), "store", parts.Store)
-			if parts.Issuer != nil {
-				failed = a.probe(cmd.Context(), "issuers", parts.Issuer) || failed
-			}
-			for _, agent := range parts.Agents {
-				failed = a.probe(cmd.Context(), "sink "+agent.Name, agent.Sink) || failed
+			failed := false
+			for _, probe := range graph.Probes() {
+				failed = !a.try(cmd.Context(), probe) || failed
 			}
 			if failed {
 				return exit(reconcile.ExitFailed)
@@ -57,20 +54,16 @@ that they have. Nothing is changed.`,
 	return cmd
 }
 
-// probe tries one part and reports whether it failed.
-func (a *app) probe(ctx context.Context, what string, part any) bool {
-	prober, ok := part.(anycert.Prober)
-	if !ok {
-		return false
-	}
+// try tries one part, says how it went, and reports whether it went well.
+func (a *app) try(ctx context.Context, probe config.Probe) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := prober.Probe(ctx); err != nil {
-		fmt.Fprintf(a.out, "%s: %s\n", what, reconcile.Clean(err.Error()))
-		return true
+	if err := probe.Try(ctx); err != nil {
+		fmt.Fprintf(a.out, "%s: %s\n", probe.Part, reconcile.Clean(err.Error()))
+		return false
 	}
-	fmt.Fprintf(a.out, "%s: ok\n", what)
-	return false
+	fmt.Fprintf(a.out, "%s: ok\n", probe.Part)
+	return true
 }
 
 func count(n int, what string) string {

@@ -22,10 +22,11 @@ that lost our mark or is in use stays. Nothing else in anycert ever deletes.`,
   anycert prune --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			hub, err := a.hub()
+			hub, end, err := a.hub()
 			if err != nil {
 				return err
 			}
+			defer end()
 			report := hub.Orphans(cmd.Context())
 			for _, note := range report.Notes {
 				fmt.Fprintf(a.errOut, "anycert: %s\n", reconcile.Clean(note))

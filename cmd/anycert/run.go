@@ -53,6 +53,7 @@ func (a *app) daemon(ctx context.Context, graph *config.Graph, log *slog.Logger)
 	if graph.Trial {
 		log.Warn("the store is a local file: this is for trying it out, use Vault for what matters")
 	}
+	defer a.close(graph)
 	loop := reconcile.NewLoop(reconcile.New(graph.Parts(), log), graph.Schedule)
 	listener, err := net.Listen("tcp", graph.Listen)
 	if err != nil {
@@ -91,15 +92,15 @@ func (a *app) reloads(ctx context.Context, loop *reconcile.Loop, log *slog.Logge
 			return
 		case <-hangups:
 		}
-		graph, err := a.open()
+		next, err := a.open()
 		if err == nil {
-			err = loop.Reload(ctx, graph.Parts(), graph.Schedule)
+			err = loop.Reload(ctx, next.Parts(), next.Schedule)
 		}
 		loop.Health().Configuration(err)
 		if err != nil {
 			log.Error("the configuration was not taken over, the last good one stays in force", "reason", err)
 			continue
 		}
-		log.Info("the configuration was taken over", "certificates", len(graph.Parts().Certificates), "sinks", len(graph.Parts().Agents))
+		log.Info("the configuration was taken over", "certificates", len(next.Certificates), "sinks", len(next.Agents))
 	}
 }

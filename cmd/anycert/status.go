@@ -25,10 +25,11 @@ Exit code: 0 everything could be told and no certificate has a problem; 1 otherw
 			if err := out.check(); err != nil {
 				return err
 			}
-			hub, err := a.hub()
+			hub, end, err := a.hub()
 			if err != nil {
 				return err
 			}
+			defer end()
 			report := hub.Status(cmd.Context())
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)

@@ -37,10 +37,11 @@ failed, was refused or is held.`,
 			if err := out.check(); err != nil {
 				return err
 			}
-			hub, err := a.hub()
+			hub, end, err := a.hub()
 			if err != nil {
 				return err
 			}
+			defer end()
 			if options.Only, err = parseOnly(only, hub); err != nil {
 				return err
 			}

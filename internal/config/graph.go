@@ -20,7 +20,8 @@ type Graph struct {
 	Listen       string // HOST:PORT
 	Trial        bool   // the store is a local file
 
-	close func(context.Context) error
+	issuers []string // names, in the order of the file
+	close   func(context.Context) error
 }
 
 // Parts are what reconcile works on.
@@ -60,6 +61,9 @@ func Open(c *Config, options Options) (*Graph, error) {
 	}
 	if graph.Issuer, err = c.openIssuer(options, opened); err != nil {
 		return nil, err
+	}
+	for _, made := range c.Issuers {
+		graph.issuers = append(graph.issuers, made.Name)
 	}
 	agents, problems := c.openSinks(options, opened.credentials, graph.Certificates)
 	if len(problems) > 0 {

@@ -245,7 +245,10 @@ func (a *area) writeFile(root *os.Root, name string, data []byte, mode fs.FileMo
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
+	err = a.step("fill " + name)
+	if err == nil {
+		_, err = file.Write(data)
+	}
 	if err == nil {
 		err = a.seal(file, mode)
 	}

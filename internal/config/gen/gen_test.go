@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -67,5 +68,21 @@ func TestSplitDefault(t *testing.T) {
 		if fallback, meaning := splitDefault(text); fallback != want[0] || meaning != want[1] {
 			t.Errorf("%q: %q, %q, want %q", text, fallback, meaning, want)
 		}
+	}
+}
+
+// bare has one field that says what it is for, and one that does not.
+type bare struct {
+	// Said is said.
+	Said string `yaml:"said"`
+
+	Unsaid string `yaml:"unsaid"`
+}
+
+func TestFieldWithoutCommentFails(t *testing.T) {
+	w := &writer{sources: sources{root: root, parsed: map[string]*source{}}}
+	w.table(place{}, reflect.TypeFor[bare]())
+	if w.err == nil || !strings.Contains(w.err.Error(), "bare.Unsaid has no comment") {
+		t.Errorf("%v, want an error about Unsaid", w.err)
 	}
 }

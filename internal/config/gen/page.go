@@ -37,9 +37,10 @@ A secret is never written in the file. In its place stands where it is kept, exa
 
 %s
 It is read when it is first needed, again every ten minutes, and again when the other side refuses
-it, so that a rotated token needs no restart. A variable cannot rotate: a process keeps the
-environment that it was started with. A file must be a regular one that only its owner can write;
-the line end at its end is not part of the secret. Vault is the one of ` + "`store.vault`" + `, with its login.
+it, so that a rotated token needs no restart. A variable has a name in capital letters, and cannot
+rotate: a process keeps the environment that it was started with. A file has an absolute path, is a
+regular one, and nobody but its owner can write it; the line end at its end is not part of the
+secret. Vault is the one of ` + "`store.vault`" + `, with its login.
 `
 
 // page writes the reference. root is the folder of the module.

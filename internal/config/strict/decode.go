@@ -78,7 +78,9 @@ func (d *Decoder) value(n Node, into reflect.Value) {
 	case reflect.PointerTo(kind).Implements(spellerType):
 		d.spelled(n, into)
 	case kind.Kind() == reflect.Interface:
-		into.Set(reflect.ValueOf(n.plain()))
+		if value := n.plain(); value != nil {
+			into.Set(reflect.ValueOf(value))
+		}
 	case reflect.PointerTo(kind).Implements(textType):
 		d.scalar(n, into)
 	case kind.Kind() == reflect.Pointer:

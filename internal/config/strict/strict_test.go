@@ -181,7 +181,7 @@ var mistakeTests = map[string]struct {
 	"anchor and merge": {"a: &x 1\n<<: *x\n", []string{"1:4 : a value that begins with & needs quotes (YAML anchors are not used here)", "2:1 : << is not used here: write the fields out", "2:5 : a value that begins with * needs quotes, as in \"*.example.com\" (YAML aliases are not used here)"}},
 	"tag":              {"name: !x 1\n", []string{"1:7 : a value that begins with ! needs quotes (YAML tags are not used here)"}},
 	"set for map":      {"signs: {KEY=hunter2}\n", []string{"1:9 signs: a value is missing here: write name: value"}},
-	"odd name":         {"signs: {\"KEY=hunter2\": [x]}\n", []string{"1:25 signs.KEY…: a text belongs here"}},
+	"odd name":         {"signs: {\"KEY=hunter2\": [x]}\n", []string{"1:24 signs.KEY…: a text belongs here"}},
 	"plain secret":     {"gate: hunter2\n", []string{"1:7 gate: a secret is never written into this file: name where it is kept, {env: NAME}, {file: PATH} or {vault: MOUNT/PATH#FIELD}"}},
 	"braced secret":    {"gate: {hunter}\n", []string{"1:8 gate: unknown field: a secret is named by {env: NAME}, {file: PATH} or {vault: MOUNT/PATH#FIELD}"}},
 	"text for share":   {"share: x\n", []string{"1:8 share: a number belongs here"}},
@@ -192,6 +192,7 @@ var mistakeTests = map[string]struct {
 	"in one":           {"path: {plant: [x]}\n", []string{`1:8 path: unknown field "plant": did you mean "plants"?`}},
 	"in many":          {"path: [{}, {plants: x}]\n", []string{`1:21 path[1].plants: a list belongs here: [a, b], or a line "- a" for each`}},
 	"neither":          {"path: x\n", []string{"1:7 path: one or many"}},
+	"empty shapes":     {"path:\n", []string{"1:1 path: one or many"}},
 	"several": {"count: x\nbeds:\n- plant: []\n  plants: 3\nwidth: w\n", []string{
 		"1:8 count: a whole number belongs here",
 		`3:3 beds[0]: unknown field "plant": did you mean "plants"?`,
