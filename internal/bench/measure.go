@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/anycert/anycert/internal/testenv/kubeserver"
+	"github.com/anycert/anycert/internal/testenv/vaultserver"
+)
+
+// passes is how many unchanged passes are averaged.
+const passes = 3
+
+// result is what one size came to.
+type result struct {
+	certificates int
+	fill         time.Duration // from the start until every promise is kept
+	perPass      map[string]float64
+	cpu          float64 // seconds a pass
+	resident     float64 // MiB, at the end
+	peak         float64 // MiB
+}
+
+func measure(ctx context.Context, dir, program string, n int) (result, error) {
+	w, err := newWorld(ctx, dir, n)
+	if err != nil {
+		return result{}, err
+	}
+	defer w.close()
+	d, err := start(ctx, w, program)
+	if err != nil {
+		return result{}, err
+	}
+	defer d.stop()
+	r := result{certificates: n}
+	if r.fill, err = d.untilReady(ctx); err != nil {
+		return result{}, err
+	}
+	if err := pause(ctx, interval); err != nil { // the pass after the first, which still sees its own writes
+		return result{}, err
+	}
+	vault, err := w.vault.Mark()
+	if err != nil {
+		return result{}, err
+	}
+	kube, err := w.kube.Mark()
+	if err != nil {
+		return result{}, err
+	}
+	before := d.cpu()
+	if err := pause(ctx, passes*interval); err != nil {
+		return result{}, err
+	}
+	r.cpu = (d.cpu() - before) / passes
+	r.resident, r.peak = d.memory()
+	r.perPass, err = w.requests(vault, kube)
+	return r, err
+}
+
+// requests counts what each API was asked, for one pass.
+func (w *world) requests(vault vaultserver.Mark, kube kubeserver.Mark) (map[string]float64, error) {
+	asked, err := w.vault.Requests(vault)
+	if err != nil {
+		return nil, err
+	}
+	served, err := w.kube.Requests(kube)
+	if err != nil {
+		return nil, err
+	}
+	served = kubeserver.From("anycert", served)
+	return map[string]float64{
+		"Vault: requests":          float64(len(asked)) / passes,
+		"Vault: writes":            float64(len(vaultserver.Writes(asked))) / passes,
+		"Vault: keys read":         float64(len(vaultserver.KeyReads(asked))) / passes,
+		"kube-apiserver: requests": float64(len(served)) / passes,
+		"kube-apiserver: writes":   float64(len(kubeserver.Writes(served))) / passes,
+	}, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// daemon is the program at work.
+type daemon struct {
+	cmd     *exec.Cmd
+	log     *logged
+	started time.Time
+}
+
+// logged keeps what the daemon says, to find where it listens.
+type logged struct {
+	text  bytes.Buffer
+	found chan string
+}
+
+var listening = regexp.MustCompile(`msg=started .*listen=(\S+)`)
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.text.Write(p)
+	if match := listening.FindSubmatch(l.text.Bytes()); match != nil && l.found != nil {
+		l.found <- string(match[1])
+		l.found = nil
+	}
+	return len(p), nil
+}
+
+func start(ctx context.Context, w *world, program string) (*daemon, error) {
+	d := &daemon{log: &logged{found: make(chan string, 1)}, started: time.Now()}
+	d.cmd = exec.CommandContext(ctx, program, "--config", w.config, "run")
+	d.cmd.Env = append(os.Environ(), "VAULT_TOKEN="+w.vault.RootToken)
+	d.cmd.Stderr = d.log
+	return d, d.cmd.Start()
+}
+
+func (d *daemon) stop() {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	_ = d.cmd.Wait()
+}
+
+// untilReady waits until the daemon says that every promise is kept.
+func (d *daemon) untilReady(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	var address string
+	select {
+	case address = <-d.log.found:
+	case <-ctx.Done():
+		return 0, errors.New("the daemon did not start")
+	}
+	for {
+		response, err := http.Get("http://" + address + "/health/ready")
+		if err == nil {
+			_, _ = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return time.Since(d.started), nil
+			}
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return 0, fmt.Errorf("the promises were not kept in time: %w", err)
+		}
+	}
+}
+
+// cpu is the processor time so far, in seconds: proc(5), utime and stime.
+func (d *daemon) cpu() float64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.cmd.Process.Pid))
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	const ticks = 100 // USER_HZ, the same on every Linux that Go runs on
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticks
+}
+
+// memory is what is resident now, and was at most, in MiB.
+func (d *daemon) memory() (now, peak float64) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		kib, _ := strconv.ParseFloat(fields[1], 64)
+		switch fields[0] {
+		case "VmRSS:":
+			now = kib / 1024
+		case "VmHWM:":
+			peak = kib / 1024
+		}
+	}
+	return now, peak
+}
+
+// print shows the results side by side, and the last as a multiple of the first.
+func print(w io.Writer, results []result) {
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	defer table.Flush()
+	row := func(what, format string, value func(result) float64) {
+		fmt.Fprint(table, what, "\t")
+		for _, r := range results {
+			fmt.Fprintf(table, format+"\t", value(r))
+		}
+		if first, last := value(results[0]), value(results[len(results)-1]); len(results) > 1 && first > 0 {
+			fmt.Fprintf(table, "× %.1f\t", last/first)
+		} else {
+			fmt.Fprint(table, "\t")
+		}
+		fmt.Fprintln(table)
+	}
+	row("certificates, each × (Secret + directory)", "%.0f", func(r result) float64 { return float64(r.certificates) })
+	row("from the start to all equal, s", "%.1f", func(r result) float64 { return r.fill.Seconds() })
+	for _, what := range []string{"Vault: requests", "Vault: writes", "Vault: keys read", "kube-apiserver: requests", "kube-apiserver: writes"} {
+		row("an unchanged pass, "+what, "%.0f", func(r result) float64 { return r.perPass[what] })
+	}
+	row("an unchanged pass, CPU s", "%.2f", func(r result) float64 { return r.cpu })
+	row("resident memory, MiB", "%.0f", func(r result) float64 { return r.resident })
+	row("peak memory, MiB", "%.0f", func(r result) float64 { return r.peak })
+}
