@@ -21,6 +21,7 @@ func (w *world) accountsUsed() map[string]int {
 
 func TestOneAccountForAllThatBeginAtOnce(t *testing.T) {
 	w := newWorld(t, acmeserver.Options{RejectNonces: 30})
+	w.oneAccountAtATime()
 	var group sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "d"} {
 		i := w.issuer() // a process each

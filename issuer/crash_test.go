@@ -142,6 +142,7 @@ func TestKilledWithVault(t *testing.T) {
 func TestTwoProcessesOneOrder(t *testing.T) {
 	vault := testenv.Vault(t)
 	w := newWorld(t, acmeserver.Options{})
+	w.oneAccountAtATime()
 	task := w.task(certificate("site", "example.com", "*.example.com"))
 	task.Vault = vault.Addr
 	token := "VAULT_TOKEN=" + vault.RootToken

@@ -50,6 +50,7 @@ func TestApexAndWildcardAtTheSameTime(t *testing.T) {
 	for _, issuers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d issuers", issuers), func(t *testing.T) {
 			w := newWorld(t, acmeserver.Options{})
+			w.oneAccountAtATime()
 			var made []*issuer.Issuer
 			for range issuers {
 				made = append(made, w.issuer())

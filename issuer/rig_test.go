@@ -274,3 +274,22 @@ func interceptor(kind string, f func() error) acmeserver.Interceptor {
 		return false
 	}
 }
+
+// oneAccountAtATime lets Pebble answer requests for accounts one after the other:
+// it has a data race when two come with one key.
+func (w *world) oneAccountAtATime() {
+	var mu sync.Mutex
+	admitted := w.acme.Count()[acmeserver.KindNewAccount]
+	w.acme.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if acmeserver.KindOf(r) != acmeserver.KindNewAccount {
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for w.acme.Count()[acmeserver.KindNewAccount] < admitted { // answered so far
+			time.Sleep(time.Millisecond)
+		}
+		admitted++
+		return false
+	})
+}

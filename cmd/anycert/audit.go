@@ -25,7 +25,7 @@ waiting); 1 it could not be told.`,
   anycert audit --only prod
   anycert audit --only prod/web/example-tls
   anycert audit -o json | jq '.promises[] | select(.verdict != "kept")'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err

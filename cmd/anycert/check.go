@@ -24,7 +24,7 @@ column. With --connect, also try the store, each issuer and each sink with the r
 that they have. Nothing is changed.`,
 		Example: `  anycert check --config config.yaml
   anycert check --connect`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, err := a.path()
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,8 @@ Begin with a configuration and let it be checked:
   anycert run                                   the same, every minute`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownVerb,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configPath, "config", "c", "", "configuration `file` (default $ANYCERT_CONFIG, ./config.yaml, /etc/anycert/config.yaml)")
@@ -76,7 +78,30 @@ Begin with a configuration and let it be checked:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())
 	})
+	_ = root.RegisterFlagCompletionFunc("config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
+	_ = root.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error"))
+	_ = root.RegisterFlagCompletionFunc("log-format", words("text", "json"))
 	root.AddCommand(a.runCommand(), a.syncCommand(), a.auditCommand(), a.pullCommand(),
 		a.statusCommand(), a.checkCommand(), a.pruneCommand(), a.versionCommand())
 	return root
+}
+
+// knownVerb is for the root alone, which is reached with arguments when the first of
+// them is no verb.
+func knownVerb(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no verb %q: did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no verb %q: see `%s --help`", args[0], root.CommandPath())
+}
+
+// noArguments is for verbs that take flags alone.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("`%s` takes no arguments, there is %q: see `%[1]s --help`", cmd.CommandPath(), args[0])
 }

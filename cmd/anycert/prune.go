@@ -20,7 +20,7 @@ more; with --yes, delete them. Each is looked at once more before it is deleted:
 that lost our mark or is in use stays. Nothing else in anycert ever deletes.`,
 		Example: `  anycert prune
   anycert prune --yes`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			hub, end, err := a.hub()
 			if err != nil {

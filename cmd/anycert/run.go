@@ -33,7 +33,7 @@ GET /health/live tells whether the loop turns, /health/ready whether the promise
 are kept. Only the first is a reason to restart it.`,
 		Example: `  anycert run --config /etc/anycert/config.yaml
   anycert run --log-format json --log-level warn`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := a.logger()
 			if err != nil {

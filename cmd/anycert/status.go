@@ -20,7 +20,7 @@ and reads no key.
 Exit code: 0 everything could be told and no certificate has a problem; 1 otherwise.`,
 		Example: `  anycert status
   anycert status -o json | jq -r '.certificates[] | [.name, .not_after] | @tsv'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err

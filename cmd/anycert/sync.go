@@ -32,7 +32,7 @@ failed, was refused or is held.`,
 		Example: `  anycert sync
   anycert sync --no-issue --only prod/web/example-tls
   anycert sync --accept-store example    # the store went back on purpose`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err

@@ -49,8 +49,8 @@ func TestTableOfProviders(t *testing.T) {
 	if n := len(Names()); n < 180 {
 		t.Errorf("%d providers", n)
 	}
-	for name := range legoTable {
-		if spec, ok := find(name); name != "manual" && (!ok || len(spec.settings) == 0) {
+	for name, settings := range legoTable {
+		if name != "manual" && settings == "" {
 			t.Errorf("%s has no settings", name)
 		}
 	}

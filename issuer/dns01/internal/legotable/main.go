@@ -61,7 +61,11 @@ func table(dir string) ([]byte, error) {
 		if found == nil {
 			return nil, fmt.Errorf("%s names no provider", file)
 		}
-		lines = append(lines, fmt.Sprintf("\t%q: %q,\n", found[1], strings.Join(names(string(text)), " ")))
+		settings := names(string(text))
+		if string(found[1]) == "exec" { // its description is prose
+			settings = []string{"EXEC_MODE", "EXEC_PATH", "EXEC_POLLING_INTERVAL", "EXEC_PROPAGATION_TIMEOUT", "EXEC_SEQUENCE_INTERVAL"}
+		}
+		lines = append(lines, fmt.Sprintf("\t%q: %q,\n", found[1], strings.Join(settings, " ")))
 	}
 	slices.Sort(lines)
 	var b bytes.Buffer
