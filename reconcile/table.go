@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -78,114 +79,59 @@ func past(action Action) string {
 
 // Summary counts the promises in one line: "12 promises: 11 kept, 1 broken".
 func (r *Report) Summary() string {
-	count := r.Count()
+	switch {
+	case len(r.Promises) == 0 && len(r.frozen()) > 0:
+		return "no promises: what is declared is suspended"
+	case len(r.Promises) == 0:
+		return "no promises: no sink has a certificate"
+	case len(r.Promises) == 1:
+		return "1 promise: " + counts(r.Count())
+	}
+	return fmt.Sprintf("%d promises: %s", len(r.Promises), counts(r.Count()))
+}
+
+// counts is "11 kept, 1 broken".
+func counts(count map[Verdict]int) string {
 	var parts []string
 	for _, verdict := range Verdicts() {
 		if count[verdict] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", count[verdict], verdict))
 		}
 	}
-	switch len(r.Promises) {
-	case 0:
-		return "no promises: no sink has a certificate"
-	case 1:
-		return "1 promise: " + strings.Join(parts, ", ")
-	}
-	return fmt.Sprintf("%d promises: %s", len(r.Promises), strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
 
 // writeRest names what a person must look after: certificates with a problem, what
 // is left over, what could not be listed.
 func (r *Report) writeRest(w io.Writer) {
-	for _, c := range r.Certificates {
-		if c.Problem != "" {
-			fmt.Fprintf(w, "certificate %s: %s\n", c.Name, Clean(c.Problem))
-		}
-	}
+	r.WriteProblems(w)
 	for _, o := range r.Orphans {
-		fmt.Fprintf(w, "orphan: %s at sink %s carries our mark of %s for certificate %s and is no longer declared: `anycert prune` shows and deletes it\n",
+		fmt.Fprintf(w, "orphan: %s at sink %s carries our mark of %s for certificate %s and is no longer declared: `anycert prune --yes` deletes it\n",
 			Clean(o.Label), o.Sink, stamp(o.Time), Clean(o.Certificate))
 	}
 	if len(r.Undeclared) > 0 {
 		fmt.Fprintf(w, "in the store but not declared, and pushed nowhere: %s\n", Clean(strings.Join(r.Undeclared, ", ")))
 	}
-	if len(r.Suspended) > 0 {
-		fmt.Fprintf(w, "suspended, not looked at: %s\n", strings.Join(r.Suspended, ", "))
+	if frozen := r.frozen(); len(frozen) > 0 {
+		fmt.Fprintf(w, "suspended, not looked at: %s\n", strings.Join(frozen, ", "))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", Clean(note))
 	}
 }
 
-// WriteCertificates shows every certificate: what it is, until when, and when and why
-// it is next obtained.
-func (r *Report) WriteCertificates(w io.Writer) {
-	rows := make([][]string, len(r.Certificates))
-	for i, c := range r.Certificates {
-		rows[i] = []string{c.Name, strings.Join(c.Domains, " "), dash(c.Issuer), version(c), expiry(c, r.Time), renewal(c, r.Time), r.promisesOf(c.Name)}
+// frozen names what the configuration suspends.
+func (r *Report) frozen() []string {
+	var frozen []string
+	for _, sink := range r.Suspended {
+		frozen = append(frozen, "sink "+sink)
 	}
-	writeTable(w, []string{"CERTIFICATE", "NAMES", "ISSUER", "VERSION", "EXPIRES", "RENEWAL", "PROMISES"}, rows, nil)
-}
-
-func version(c CertificateStatus) string {
-	if c.Version == 0 {
-		return "-"
-	}
-	return fmt.Sprint(c.Version)
-}
-
-func expiry(c CertificateStatus, now time.Time) string {
-	if c.NotAfter == nil {
-		return "-"
-	}
-	return c.NotAfter.UTC().Format("2006-01-02 15:04Z") + " (" + distance(c.NotAfter.Sub(now)) + ")"
-}
-
-func renewal(c CertificateStatus, now time.Time) string {
-	switch {
-	case c.Suspended:
-		return "suspended"
-	case c.Renewal == nil:
-		return "-"
-	case !now.Before(*c.Renewal):
-		return "now: " + c.Why
-	}
-	return c.Renewal.UTC().Format("2006-01-02 15:04Z") + ": " + c.Why
-}
-
-// distance is a duration in the one unit that people think in.
-func distance(d time.Duration) string {
-	if d < 0 {
-		return distance(-d) + " ago"
-	}
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
-	case d >= 2*time.Hour:
-		return fmt.Sprintf("%d hours", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d minutes", int(d.Minutes()))
-}
-
-func (r *Report) promisesOf(certificate string) string {
-	one := Report{}
-	for _, p := range r.Promises {
-		if p.Certificate == certificate {
-			one.Promises = append(one.Promises, p)
+	for _, c := range r.Certificates {
+		if c.Suspended {
+			frozen = append(frozen, "certificate "+c.Name)
 		}
 	}
-	if len(one.Promises) == 0 {
-		return "-"
-	}
-	_, counts, _ := strings.Cut(one.Summary(), ": ")
-	return counts
-}
-
-func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
+	return frozen
 }
 
 // writeTable aligns rows under their heads; each finished line passes through change.
@@ -196,6 +142,9 @@ func writeTable(w io.Writer, head []string, rows [][]string, change func(row int
 	var out bytes.Buffer
 	table := tabwriter.NewWriter(&out, 0, 0, 3, ' ', 0)
 	for _, row := range append([][]string{head}, rows...) {
+		for i, cell := range row {
+			row[i] = Clean(cell)
+		}
 		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
 	_ = table.Flush() // into memory

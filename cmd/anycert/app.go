@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +56,7 @@ func (a *app) path() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("no configuration: there is no ./config.yaml and no /etc/anycert/config.yaml; name one with --config")
+	return "", errors.New("no configuration: there is no ./config.yaml and no /etc/anycert/config.yaml; name one with --config or ANYCERT_CONFIG")
 }
 
 // open loads the configuration and opens everything that it names. Nothing is asked
@@ -67,11 +66,20 @@ func (a *app) open() (*config.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := config.Load(path)
+	loaded, err := load(path)
 	if err != nil {
 		return nil, err
 	}
 	return config.Open(loaded, config.Options{Version: version()})
+}
+
+// load is config.Load, with a word on what to do where there is no such file.
+func load(path string) (*config.Config, error) {
+	loaded, err := config.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: name another with --config or ANYCERT_CONFIG", err)
+	}
+	return loaded, err
 }
 
 // hub opens the configuration and makes a hub that logs to stderr. The caller calls
@@ -88,12 +96,15 @@ func (a *app) hub() (hub *reconcile.Hub, end func(), err error) {
 	return reconcile.New(graph.Parts(), log), func() { a.close(graph) }, nil
 }
 
+// session is with a store.
+type session interface{ Close(context.Context) error }
+
 // close gives the session with the store back, so that no lease is left behind. That
 // it cannot is no reason to fail: the lease ends by itself.
-func (a *app) close(graph *config.Graph) {
+func (a *app) close(s session) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = graph.Close(ctx)
+	_ = s.Close(ctx)
 }
 
 // paint is colour on a terminal that did not ask for none (https://no-color.org).
@@ -110,7 +121,7 @@ type output struct{ format string }
 
 func (o *output) flag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.format, "output", "o", "text", "`format` of the report: text, json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", words("text", "json"))
 }
 
 func (o *output) check() error {
@@ -129,21 +140,4 @@ func (o *output) write(w io.Writer, report *reconcile.Report, text func()) error
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(report)
-}
-
-// parseOnly reads SINK or SINK/TARGET; a target's label may hold slashes itself.
-func parseOnly(text string, hub *reconcile.Hub) (reconcile.Only, error) {
-	if text == "" {
-		return reconcile.Only{}, nil
-	}
-	var only reconcile.Only
-	only.Sink, only.Target, _ = strings.Cut(text, "/")
-	var names []string
-	for _, agent := range hub.Agents {
-		if agent.Name == only.Sink {
-			return only, nil
-		}
-		names = append(names, agent.Name)
-	}
-	return only, fmt.Errorf("--only %s: there is no sink %q in the configuration; there are: %s", text, only.Sink, strings.Join(names, ", "))
 }

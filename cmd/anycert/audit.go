@@ -1,13 +1,18 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/spf13/cobra"
+
+	"github.com/anycert/anycert/reconcile"
 )
 
 func (a *app) auditCommand() *cobra.Command {
 	var (
 		out  output
-		only string
+		only *string
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -35,18 +40,26 @@ waiting); 1 it could not be told.`,
 				return err
 			}
 			defer end()
-			narrowed, err := parseOnly(only, hub)
+			narrowed, err := parseOnly(*only, hub)
 			if err != nil {
 				return err
 			}
 			report := hub.Audit(cmd.Context(), narrowed)
-			if err := out.write(a.out, report, func() { report.WritePromises(a.out, a.paint()) }); err != nil {
+			if err := out.write(a.out, report, func() { a.writePlan(report) }); err != nil {
 				return err
 			}
 			return exit(report.AuditExit())
 		},
 	}
 	out.flag(cmd)
-	cmd.Flags().StringVar(&only, "only", "", "look at one `SINK[/TARGET]` alone")
+	only = a.onlyFlag(cmd, "look at one `SINK[/TARGET]` alone")
 	return cmd
+}
+
+// writePlan shows an audit to people, and who would do what it says is to be done.
+func (a *app) writePlan(report *reconcile.Report) {
+	report.WritePromises(a.out, a.paint())
+	if slices.ContainsFunc(report.Promises, func(p reconcile.Promise) bool { return p.Action != reconcile.None }) {
+		fmt.Fprintln(a.out, "nothing was changed: `anycert sync` does what is to be done")
+	}
 }

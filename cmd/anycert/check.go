@@ -21,7 +21,9 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Check the configuration; with --connect, try every part as well",
 		Long: `Check the configuration file: every mistake is told at once, with its line and
 column. With --connect, also try the store, each issuer and each sink with the rights
-that they have. Nothing is changed.`,
+that they have. Nothing is changed.
+
+Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be used.`,
 		Example: `  anycert check --config config.yaml
   anycert check --connect`,
 		Args: noArguments,
@@ -35,7 +37,7 @@ that they have. Nothing is changed.`,
 				return err
 			}
 			defer a.close(graph)
-			fmt.Fprintf(a.out, "%s is good: %s, %s\n", path,
+			fmt.Fprintf(a.out, "%s is good: %s, %s\n", reconcile.Clean(path),
 				count(len(graph.Certificates), "certificate"), count(len(graph.Agents), "sink"))
 			if !connect {
 				return nil

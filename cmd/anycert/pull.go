@@ -35,8 +35,12 @@ token may read.
 Of the configuration the store alone is used; without one, VAULT_ADDR, VAULT_TOKEN
 or ~/.vault-token, VAULT_CACERT and VAULT_NAMESPACE say where it is. Never a sink,
 never a reload. Files that anycert did not put there are refused, and so is a git
-work tree that does not ignore DIR.`,
+work tree that does not ignore DIR.
+
+Exit code: 0 everything is there; 1 something that was asked for is not. What your
+token may not read is a failure only when it was asked for by name.`,
 		Example: `  anycert pull --dir ./certs example
+  VAULT_ADDR=https://vault.example.com anycert pull --dir ./certs
   anycert pull --config prod.yaml`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return a.pull(cmd.Context(), dir, names)
@@ -44,6 +48,7 @@ work tree that does not ignore DIR.`,
 	}
 	cmd.Flags().StringVar(&dir, "dir", "certs", "`directory` to write to")
 	_ = cmd.MarkFlagDirname("dir")
+	cmd.ValidArgsFunction = a.certificateNames
 	return cmd
 }
 
@@ -56,6 +61,9 @@ func (a *app) pull(ctx context.Context, dir string, names []string) error {
 	store, declared, err := a.pullStore()
 	if err != nil {
 		return err
+	}
+	if opened, ok := store.(session); ok {
+		defer a.close(opened)
 	}
 	dir, err = filepath.Abs(dir)
 	if err != nil {
@@ -90,11 +98,11 @@ func (a *app) pullStore() (anycert.Store, []string, error) {
 	if err != nil {
 		store, storeErr := config.StoreFromEnvironment(config.Options{Version: version()})
 		if storeErr != nil {
-			return nil, nil, fmt.Errorf("%w; and without one: %w", err, storeErr)
+			return nil, nil, fmt.Errorf("pull: %w; or say in the environment where the store is: %w", err, storeErr)
 		}
 		return store, nil, nil
 	}
-	loaded, err := config.Load(path)
+	loaded, err := load(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,23 +144,28 @@ func (a *app) reportPull(promises []reconcile.Promise, dir string, chosen bool) 
 	table := tabwriter.NewWriter(a.out, 0, 0, 3, ' ', 0)
 	got, failed := 0, 0
 	for _, p := range promises {
-		where := filepath.Join(dir, p.Certificate)
+		var did, why string
+		where := "-"
 		switch {
-		case p.Verdict == reconcile.Kept && p.Pushed:
-			got++
-			fmt.Fprintf(table, "%s\twritten\t%s\tversion %d, %s\n", p.Certificate, where, p.Version, until(p))
 		case p.Verdict == reconcile.Kept:
 			got++
-			fmt.Fprintf(table, "%s\tunchanged\t%s\tversion %d, %s\n", p.Certificate, where, p.Version, until(p))
+			did, where, why = "unchanged", filepath.Join(dir, p.Certificate), fmt.Sprintf("version %d, %s", p.Version, until(p))
+			if p.Pushed {
+				did = "written"
+			}
 		case isDenied(p):
 			if chosen {
 				failed++
 			}
-			fmt.Fprintf(table, "%s\tdenied\t-\tthe policy of your token does not let you read it\n", p.Certificate)
+			did, why = "denied", "the policy of your token does not let you read it"
+		case errors.Is(p.StoreErr(), anycert.ErrNotFound) && p.Verdict == reconcile.Waiting:
+			failed++
+			did, why = "missing", "the store has no certificate of this name yet"
 		default:
 			failed++
-			fmt.Fprintf(table, "%s\t%s\t-\t%s\n", p.Certificate, p.Verdict, p.Words())
+			did, why = string(p.Verdict), p.Words()
 		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", reconcile.Clean(p.Certificate), did, reconcile.Clean(where), why)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -30,8 +30,11 @@ SIGHUP reads the configuration again: a good one takes over between two passes, 
 wrong one is reported and the last good one stays in force.
 
 GET /health/live tells whether the loop turns, /health/ready whether the promises
-are kept. Only the first is a reason to restart it.`,
-		Example: `  anycert run --config /etc/anycert/config.yaml
+are kept. Only the first is a reason to restart it.
+
+Exit code: 0 it was asked to end and did; 1 it could not start.`,
+		Example: `  anycert run
+  anycert run --config /etc/anycert/config.yaml
   anycert run --log-format json --log-level warn`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
-
-	"github.com/anycert/anycert/reconcile"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -33,11 +29,7 @@ Exit code: 0 everything could be told and no certificate has a problem; 1 otherw
 			report := hub.Status(cmd.Context())
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)
-				for _, c := range report.Certificates {
-					if c.Problem != "" {
-						fmt.Fprintf(a.out, "certificate %s: %s\n", c.Name, reconcile.Clean(c.Problem))
-					}
-				}
+				report.WriteProblems(a.out)
 			})
 			if err != nil {
 				return err

@@ -14,8 +14,7 @@ import (
 func (a *app) syncCommand() *cobra.Command {
 	var (
 		out     output
-		only    string
-		timeout time.Duration
+		only    *string
 		options reconcile.SyncOptions
 	)
 	cmd := &cobra.Command{
@@ -42,13 +41,12 @@ failed, was refused or is held.`,
 				return err
 			}
 			defer end()
-			if options.Only, err = parseOnly(only, hub); err != nil {
+			if options.Only, err = parseOnly(*only, hub); err != nil {
 				return err
 			}
 			if err := declared(hub, options.AcceptStore); err != nil {
 				return fmt.Errorf("--accept-store: %w", err)
 			}
-			options.Timeout = timeout
 			report := hub.Sync(cmd.Context(), options)
 			if err := out.write(a.out, report, func() { report.WritePromises(a.out, a.paint()) }); err != nil {
 				return err
@@ -61,10 +59,11 @@ failed, was refused or is held.`,
 	}
 	out.flag(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&only, "only", "", "push to one `SINK[/TARGET]` alone")
+	only = a.onlyFlag(cmd, "push to one `SINK[/TARGET]` alone")
 	flags.BoolVar(&options.NoIssue, "no-issue", false, "obtain nothing, push only")
-	flags.DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait for certificates that are being obtained")
+	flags.DurationVar(&options.Timeout, "timeout", 10*time.Minute, "how long to wait for certificates that are being obtained")
 	flags.StringSliceVar(&options.AcceptStore, "accept-store", nil, "believe the store about certificate `NAME` although it went back")
+	_ = cmd.RegisterFlagCompletionFunc("accept-store", a.certificateNames)
 	return cmd
 }
 
@@ -76,7 +75,7 @@ func declared(hub *reconcile.Hub, names []string) error {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("there is no certificate %q in the configuration; there are: %v", name, known)
+			return fmt.Errorf("there is no certificate %q in the configuration; there %s", name, enumerate(known))
 		}
 	}
 	return nil

@@ -40,7 +40,11 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show version, commit and Go",
-		Args:  noArguments,
+		Long: `Show the version of anycert, the commit that it was built from, and the version of Go.
+
+Exit code: 0.`,
+		Example: `  anycert version`,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.out, "anycert %s\ncommit  %s\nbuilt   %s %s/%s\n", version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

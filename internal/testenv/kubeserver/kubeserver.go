@@ -214,6 +214,7 @@ func (s *Server) Config(token string) *rest.Config {
 		QPS:             -1,
 		Timeout:         30 * time.Second,
 		UserAgent:       "rig",
+		WarningHandler:  rest.NoWarnings{},
 	}
 }
 

@@ -1,0 +1,115 @@
+package reconcile
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// WriteCertificates shows every certificate: what it is, until when, when and why it
+// is next obtained, and how its promises stand. A column that would be empty is left
+// out. Names are the last: they may be a hundred, and none is left out for grep.
+func (r *Report) WriteCertificates(w io.Writer) {
+	if len(r.Certificates) == 0 {
+		fmt.Fprintln(w, "no certificates are declared")
+		return
+	}
+	promises := make(map[string]map[Verdict]int)
+	for _, p := range r.Promises {
+		if promises[p.Certificate] == nil {
+			promises[p.Certificate] = make(map[Verdict]int)
+		}
+		promises[p.Certificate][p.Verdict]++
+	}
+	rows := [][]string{{"CERTIFICATE", "ISSUER", "VERSION", "EXPIRES", "RENEWAL", "PROMISES", "OWNER", "DESCRIPTION", "NAMES"}}
+	for _, c := range r.Certificates {
+		rows = append(rows, []string{c.Name, c.Issuer, version(c), expiry(c, r.Time), renewal(c, r.Time),
+			counts(promises[c.Name]), c.Owner, c.Description, strings.Join(c.Domains, " ")})
+	}
+	rows = withoutEmptyColumns(rows)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = dash(row[i])
+		}
+	}
+	writeTable(w, rows[0], rows[1:], nil)
+}
+
+func withoutEmptyColumns(rows [][]string) [][]string {
+	for i := len(rows[0]) - 1; i >= 0; i-- {
+		if slices.ContainsFunc(rows[1:], func(row []string) bool { return row[i] != "" }) {
+			continue
+		}
+		for j := range rows {
+			rows[j] = slices.Delete(rows[j], i, i+1)
+		}
+	}
+	return rows
+}
+
+// WriteProblems names each certificate that could not be read, obtained or served,
+// what it is for and whom to ask, and why.
+func (r *Report) WriteProblems(w io.Writer) {
+	for _, c := range r.Certificates {
+		if c.Problem == "" {
+			continue
+		}
+		about := c.Description
+		if c.Owner != "" {
+			about = strings.TrimPrefix(about+"; ask "+c.Owner, "; ")
+		}
+		if about != "" {
+			about = " (" + about + ")"
+		}
+		fmt.Fprintln(w, Clean("certificate "+c.Name+about+": "+c.Problem))
+	}
+}
+
+func version(c CertificateStatus) string {
+	if c.Version == 0 {
+		return "-"
+	}
+	return fmt.Sprint(c.Version)
+}
+
+func expiry(c CertificateStatus, now time.Time) string {
+	if c.NotAfter == nil {
+		return "-"
+	}
+	return c.NotAfter.UTC().Format("2006-01-02 15:04Z") + " (" + distance(c.NotAfter.Sub(now)) + ")"
+}
+
+func renewal(c CertificateStatus, now time.Time) string {
+	switch {
+	case c.Suspended:
+		return "suspended"
+	case c.Renewal == nil:
+		return "-"
+	case !now.Before(*c.Renewal):
+		return "now: " + c.Why
+	}
+	return c.Renewal.UTC().Format("2006-01-02 15:04Z") + ": " + c.Why
+}
+
+// distance is a duration in the one unit that people think in.
+func distance(d time.Duration) string {
+	if d < 0 {
+		return distance(-d) + " ago"
+	}
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d minutes", int(d.Minutes()))
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
