@@ -1,0 +1,38 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+// Each of the eleven laws is broken by at least one patch, and each patch applies.
+// Whether it is seen takes minutes: that is `make breaks`.
+func TestEveryLawHasABreak(t *testing.T) {
+	if err := os.Chdir("../.."); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob("internal/breaks/*.patch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var laws []string
+	for _, path := range paths {
+		p, err := read(path)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		laws = append(laws, p.law)
+		if _, err := p.overlay(t.TempDir()); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for law := 1; law <= 11; law++ {
+		if !slices.Contains(laws, strconv.Itoa(law)) {
+			t.Errorf("no patch breaks law %d", law)
+		}
+	}
+}
