@@ -34,9 +34,10 @@ test: packages rig ## every test, on the real parts (Debian, as root for a few p
 	go test -timeout 20m ./...
 
 .PHONY: check
-check: ## format, vet, race detector, short fuzz
+check: ## the gate before a commit: format, vet, lint, race detector, short fuzz
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@2026.2.2 -checks inherit,-ST1005,-SA1019 ./...
 	CGO_ENABLED=1 go test -race -short . ./reconcile ./store/... ./issuer/... ./sinks/... ./internal/config/...
 	go test -run '^$$' -fuzz FuzzParseBundle -fuzztime 10s .
 	go test -run '^$$' -fuzz FuzzLoad -fuzztime 10s ./internal/config
@@ -55,4 +56,4 @@ docs: ## write the generated pages anew
 
 .PHONY: live
 live: ## the sinks' suites against real accounts; see docs/sinks
-	go test -tags live -run Live -count=1 ./sinks/fastly ./sinks/fly
+	go test -tags live -run TestLive -count=1 -v ./sinks/fastly ./sinks/fly

@@ -214,7 +214,6 @@ func (s *side) checkError(t testing.TB, err error, target anycert.Target) {
 	}
 }
 
-func needsForeign(h *Harness) bool     { return len(h.Foreign) > 0 }
 func needsMark(h *Harness) bool        { return h.Without["Mark"] == "" }
 func needsFailWrite(h *Harness) bool   { return h.FailWrite != nil }
 func needsForbid(h *Harness) bool      { return h.Forbid != nil }
