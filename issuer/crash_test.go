@@ -57,15 +57,7 @@ func (w *world) wantOne(point issuer.Point) {
 	if orders := w.acme.Orders(); len(orders) > most {
 		w.t.Errorf("%d orders were made", len(orders))
 	}
-	made := 0
-	for _, request := range w.acme.Requests() {
-		if request.Kind == acmeserver.KindFinalize && request.Status < 400 { // but for refused nonces
-			made++
-		}
-	}
-	if made != 1 {
-		w.t.Errorf("the order was finalized %d times", made)
-	}
+	w.wantFinalized(1)
 }
 
 // journalKey is the key that the killed process had written into its journal;

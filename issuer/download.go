@@ -1,12 +1,10 @@
 package issuer
 
 import (
-	"cmp"
 	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/go-acme/lego/v4/acme"
 
@@ -68,8 +66,8 @@ func (s *session) chains(url string) ([][]*x509.Certificate, error) {
 		return nil, s.problem(err)
 	}
 	var chains [][]*x509.Certificate
-	byDefault := func(a, b string) int { return cmp.Or(boolCompare(b == url, a == url), strings.Compare(a, b)) }
-	for _, address := range slices.SortedFunc(maps.Keys(all), byDefault) {
+	alternates := slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(address string) bool { return address == url })
+	for _, address := range append([]string{url}, alternates...) {
 		chain, err := anycert.ParseChain(all[address].Cert)
 		if err != nil {
 			return nil, err
@@ -77,16 +75,6 @@ func (s *session) chains(url string) ([][]*x509.Certificate, error) {
 		chains = append(chains, chain)
 	}
 	return chains, nil
-}
-
-func boolCompare(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }
 
 // preferred is the first chain in which issuer, a common name, signed something;

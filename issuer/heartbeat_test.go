@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,25 +69,25 @@ func TestLostClaimEndsTheOrder(t *testing.T) {
 // TestStoreThatIsAwayForAMoment ends no order, until the claim has run out.
 func TestStoreThatIsAwayForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		away := false
+		var away atomic.Bool
 		w, _ := claimed(t, func() error {
-			if away {
+			if away.Load() {
 				return anycert.ErrUnavailable
 			}
 			return nil
 		})
 		kept, stop := w.keep(t.Context())
 		defer stop()
-		away = true
+		away.Store(true)
 		time.Sleep(beat + time.Second)
 		synctest.Wait()
-		away = false
+		away.Store(false)
 		time.Sleep(beat)
 		if kept.Err() != nil {
 			t.Fatalf("a beat was missed and the order ended: %v", context.Cause(kept))
 		}
 		synctest.Wait()
-		away = true
+		away.Store(true)
 		time.Sleep(claimTime + beat)
 		if !errors.Is(context.Cause(kept), anycert.ErrUnavailable) {
 			t.Errorf("nobody knows whose the order is, and it goes on: %v", context.Cause(kept))

@@ -3,6 +3,7 @@ package issuer_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -150,27 +151,85 @@ func TestTwoIssuersOneOrder(t *testing.T) {
 // TestOutdatedHolderStops: the claim of a process that was away is taken over, and
 // the process finds out before its next step.
 func TestOutdatedHolderStops(t *testing.T) {
-	w := newWorld(t, acmeserver.Options{})
-	c := certificate("site", "example.com")
-	var second *issuer.Issuer
-	first := w.open(issuer.Options{Issuers: []issuer.Config{w.config()}, At: func(point issuer.Point) {
-		if point != issuer.OrderWritten {
-			return
+	for _, away := range []issuer.Point{issuer.OrderCreated, issuer.OrderWritten, issuer.Authorized, issuer.Downloaded} {
+		t.Run(string(away), func(t *testing.T) {
+			w := newWorld(t, acmeserver.Options{})
+			c := certificate("site", "example.com")
+			var second *issuer.Issuer
+			first := w.open(issuer.Options{Issuers: []issuer.Config{w.config()}, At: func(point issuer.Point) {
+				if point != away {
+					return
+				}
+				w.pass(5 * time.Minute) // longer than any claim
+				if _, err := second.Obtain(limited(t), c); err != nil {
+					t.Error(err)
+				}
+			}})
+			second = w.issuer()
+			if _, err := first.Obtain(limited(t), c); !errors.Is(err, anycert.ErrClaimed) {
+				t.Errorf("the outdated holder got %v", err)
+			}
+			if entry, err := w.store.Stat(t.Context(), "site"); err != nil || entry.Version != 1 {
+				t.Errorf("the store has version %d: %v", entry.Version, err)
+			}
+			if n := len(w.acme.CertificatesFor("example.com")); n != 1 {
+				t.Errorf("%d certificates were issued", n)
+			}
+			w.wantFinalized(1)
+			w.noJournal()
+		})
+	}
+}
+
+// wantFinalized counts the requests to finalize an order, but for those with a
+// refused nonce.
+func (w *world) wantFinalized(times int) {
+	w.t.Helper()
+	made := 0
+	for _, request := range w.acme.Requests() {
+		if request.Kind == acmeserver.KindFinalize && request.Status != http.StatusBadRequest {
+			made++
 		}
-		w.pass(5 * time.Minute) // longer than any claim
-		if _, err := second.Obtain(limited(t), c); err != nil {
-			t.Error(err)
+	}
+	if made != times {
+		w.t.Errorf("orders were finalized %d times, want %d", made, times)
+	}
+}
+
+// TestOrderThatIsNotNeededAnyMoreIsEnded: a person put a certificate there while
+// the order waited for its next attempt.
+func TestOrderThatIsNotNeededAnyMoreIsEnded(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	i := w.issuer()
+	obtain(t, i, certificate("source", "example.com"))
+	by := w.bundle("source")
+	w.acme.Intercept(failing(acmeserver.KindFinalize))
+	if _, err := i.Obtain(limited(t), certificate("site", "example.com")); err == nil {
+		t.Fatal("no error")
+	}
+	w.store.WriteByHand("site", string(by.FullChainPEM()), by.KeyPEM().Reveal())
+	if entry := obtain(t, i, certificate("site", "example.com")); entry.Version != 1 || entry.Digest != by.Digest() {
+		t.Errorf("version %d holds %s", entry.Version, entry.Digest)
+	}
+	w.noJournal()
+}
+
+// TestEndedJournalHoldsNoKey: between the last write and the deletion.
+func TestEndedJournalHoldsNoKey(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	ended := false
+	i := w.open(issuer.Options{Issuers: []issuer.Config{w.config()}, At: func(point issuer.Point) {
+		if point == issuer.Ended {
+			ended = true
+			text, _, err := w.store.Load(t.Context(), anycert.KindOrder, "site")
+			if err != nil || text.Reveal() != `{"schema":1,"done":true,"replaces":0}` {
+				t.Errorf("the ended journal is %q: %v", text.Reveal(), err)
+			}
 		}
 	}})
-	second = w.issuer()
-	if _, err := first.Obtain(limited(t), c); !errors.Is(err, anycert.ErrClaimed) {
-		t.Errorf("the outdated holder got %v", err)
-	}
-	if entry, err := w.store.Stat(t.Context(), "site"); err != nil || entry.Version != 1 {
-		t.Errorf("the store has version %d: %v", entry.Version, err)
-	}
-	if n := len(w.acme.CertificatesFor("example.com")); n != 1 {
-		t.Errorf("%d certificates were issued", n)
+	obtain(t, i, certificate("site", "example.com"))
+	if !ended {
+		t.Error("the journal was not ended")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // lastWords is what the last write of a journal may take after the context of its
 // order has ended.
-const lastWords = 5 * time.Second
+const lastWords = 4 * time.Second
 
 // work is one order under way.
 type work struct {

@@ -96,7 +96,7 @@ func (c *changes) store(name string, known Known) {
 		return
 	}
 	if known.Err == nil {
-		c.log.Info("the store can be read again", "certificate", name)
+		c.log.Info("the store gives an entry", "certificate", name)
 		return
 	}
 	c.log.Error("the store gave no entry", "certificate", name, "reason", known.Err)

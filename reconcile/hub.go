@@ -59,7 +59,7 @@ func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 	report := h.report(truth, look.now)
 	report.Promises = h.each(only, func(agent Agent) []Promise { return look.assess(ctx, agent) })
 	h.listUndeclared(ctx, report)
-	h.listOrphans(ctx, report)
+	h.listOrphans(ctx, only, report)
 	return report
 }
 

@@ -14,7 +14,7 @@ import (
 // certificate or sink that is suspended is declared.
 func (h *Hub) Orphans(ctx context.Context) *Report {
 	report := &Report{Schema: reportSchema}
-	h.listOrphans(ctx, report)
+	h.listOrphans(ctx, Only{}, report)
 	return report
 }
 
@@ -32,10 +32,10 @@ func (h *Hub) Remove(ctx context.Context, orphan Orphan) (err error) {
 	return nil
 }
 
-func (h *Hub) listOrphans(ctx context.Context, report *Report) {
+func (h *Hub) listOrphans(ctx context.Context, only Only, report *Report) {
 	for _, agent := range h.Agents {
 		lister, ok := agent.Sink.(anycert.OrphanLister)
-		if !ok || agent.Suspended {
+		if !ok || agent.Suspended || !only.sink(agent.Name) {
 			continue
 		}
 		declared, err := declaredTargets(agent)

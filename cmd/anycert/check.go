@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,18 +43,25 @@ Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be
 			if !connect {
 				return nil
 			}
-			failed := false
-			for _, probe := range graph.Probes() {
-				failed = !a.try(cmd.Context(), probe) || failed
-			}
-			if failed {
-				return exit(reconcile.ExitFailed)
-			}
-			return nil
+			return a.tryAll(cmd.Context(), graph.Probes())
 		},
 	}
 	cmd.Flags().BoolVar(&connect, "connect", false, "try every part that the configuration names")
 	return cmd
+}
+
+func (a *app) tryAll(ctx context.Context, probes []config.Probe) error {
+	failed := 0
+	for _, probe := range probes {
+		if !a.try(ctx, probe) {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %s cannot be used, see above: where one was not reached, check its address, the network and that it runs; where it denied, the credential and its rights",
+		failed, count(len(probes), "part"))
 }
 
 // try tries one part, says how it went, and reports whether it went well.
@@ -61,7 +69,8 @@ func (a *app) try(ctx context.Context, probe config.Probe) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if err := probe.Try(ctx); err != nil {
-		fmt.Fprintf(a.out, "%s: %s\n", probe.Part, reconcile.Clean(err.Error()))
+		text := strings.TrimPrefix(err.Error(), probe.Part+": ") // some say it themselves
+		fmt.Fprintf(a.out, "%s: %s\n", probe.Part, reconcile.Clean(text))
 		return false
 	}
 	fmt.Fprintf(a.out, "%s: ok\n", probe.Part)

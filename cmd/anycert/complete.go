@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/anycert/anycert/internal/config"
@@ -21,10 +23,13 @@ func (a *app) sinkNames(*cobra.Command, []string, string) ([]string, cobra.Shell
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// certificateNames completes names of certificates.
-func (a *app) certificateNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// certificateNames completes names of certificates, those that are not given yet.
+func (a *app) certificateNames(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	for _, certificate := range a.declared().Certificates {
+		if slices.Contains(given, certificate.Name) {
+			continue
+		}
 		names = append(names, cobra.CompletionWithDesc(certificate.Name, reconcile.Clean(certificate.Description)))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

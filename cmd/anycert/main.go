@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
@@ -13,10 +15,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/reconcile"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	// Package log is not ours: we say what we say by log/slog. Libraries use it, and
+	// net/http prints by it all that HTTP/2 carries, tokens and keys among it, under
+	// GODEBUG=http2debug=2.
+	log.SetOutput(io.Discard)
+	os.Exit(run(os.Args[1:]))
+}
 
 // run is main without the exit, for the tests of the command line.
 func run(args []string) int {
@@ -33,8 +42,20 @@ func run(args []string) int {
 	case errors.As(err, &exit):
 		return exit.code
 	}
-	fmt.Fprintf(os.Stderr, "anycert: %s\n", reconcile.CleanLines(err.Error()))
+	app.explain(err)
 	return reconcile.ExitFailed
+}
+
+// explain says why nothing, or not everything, was done. The mistakes of a
+// configuration stand one a line, as editors and grep know them.
+func (a *app) explain(err error) {
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		fmt.Fprintf(a.errOut, "anycert: %s\n", reconcile.Clean(err.Error()))
+		return
+	}
+	fmt.Fprintln(a.errOut, reconcile.CleanLines(problems.Error()))
+	fmt.Fprintf(a.errOut, "anycert: %s in the configuration: nothing was done\n", count(len(problems), "mistake"))
 }
 
 // exitError ends the program with a code after everything was said.
@@ -70,6 +91,8 @@ Begin with a configuration and let it be checked:
 		SilenceUsage:  true,
 		Args:          knownVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SuggestionsMinimumDistance: 2,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configPath, "config", "c", "", "configuration `file` (default $ANYCERT_CONFIG, ./config.yaml, /etc/anycert/config.yaml)")

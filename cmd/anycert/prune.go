@@ -33,7 +33,7 @@ Exit code: 0 all were listed and, with --yes, deleted; 1 otherwise.`,
 			for _, note := range report.Notes {
 				fmt.Fprintf(a.errOut, "anycert: %s\n", reconcile.Clean(note))
 			}
-			if len(report.Orphans) == 0 {
+			if len(report.Orphans) == 0 && len(report.Notes) == 0 {
 				fmt.Fprintln(a.out, "nothing is left over")
 			}
 			failed := len(report.Notes) > 0

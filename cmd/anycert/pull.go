@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -69,14 +71,14 @@ func (a *app) pull(ctx context.Context, dir string, names []string) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseTracked(ctx, dir); err != nil {
+	if err := refuseTracked(ctx, resolved(dir)); err != nil {
 		return err
 	}
 	chosen := len(names) > 0
 	if !chosen {
 		if names = declared; len(names) == 0 {
-			if names, err = store.Names(ctx); err != nil {
-				return fmt.Errorf("listing the store: %w; name the certificates to pull", err)
+			if names, err = listed(ctx, store); err != nil {
+				return err
 			}
 		}
 	}
@@ -89,6 +91,18 @@ func (a *app) pull(ctx context.Context, dir string, names []string) error {
 		return err
 	}
 	return a.reportPull(promises, dir, chosen)
+}
+
+// listed are the names that the store shows.
+func listed(ctx context.Context, store anycert.Store) ([]string, error) {
+	names, err := store.Names(ctx)
+	switch {
+	case errors.Is(err, anycert.ErrForbidden):
+		return nil, fmt.Errorf("pull: %w; or name the certificates to pull", err)
+	case err != nil:
+		return nil, fmt.Errorf("pull: %w", err)
+	}
+	return names, nil
 }
 
 // pullStore opens the store of the configuration, or the one that the environment
@@ -195,7 +209,8 @@ func refuseTracked(ctx context.Context, dir string) error {
 	if root == "" {
 		return nil
 	}
-	ignored, err := gitIgnores(ctx, root, filepath.Join(dir, "example", "privkey.pem"))
+	// The keys lie below .anycert: DIR/NAME is a symlink, and git looks behind none.
+	ignored, err := gitIgnores(ctx, root, filepath.Join(dir, ".anycert", "example", "privkey.pem"))
 	switch {
 	case err != nil:
 		return fmt.Errorf("pull: %s is inside the git work tree %s, and git could not be asked whether it ignores it (%w): choose a --dir outside", dir, root, err)
@@ -205,6 +220,14 @@ func refuseTracked(ctx context.Context, dir string) error {
 			dir, root, filepath.ToSlash(relative), filepath.Join(root, ".gitignore"))
 	}
 	return nil
+}
+
+// resolved is path without symlinks, as far as it exists.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil || path == filepath.Dir(path) {
+		return cmp.Or(real, path)
+	}
+	return filepath.Join(resolved(filepath.Dir(path)), filepath.Base(path))
 }
 
 // workTree is the nearest folder at or above dir that git works in.
@@ -223,11 +246,13 @@ func workTree(dir string) string {
 func gitIgnores(ctx context.Context, root, path string) (bool, error) {
 	cmd := exec.CommandContext(ctx, "git", "-C", root, "check-ignore", "--quiet", path)
 	var exit *exec.ExitError
-	switch err := cmd.Run(); {
+	switch _, err := cmd.Output(); {
 	case err == nil:
 		return true, nil
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return false, nil
+	case errors.As(err, &exit):
+		return false, fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
 	default:
 		return false, err
 	}

@@ -2,7 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -40,10 +45,12 @@ func TestSessions(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"plant": func(ts *testscript.TestScript, neg bool, args []string) { plant(ts, ca, neg, args) },
-			"hold":  hold,
-			"await": await,
+			"exits":      exits,
+			"plant":      func(ts *testscript.TestScript, neg bool, args []string) { plant(ts, ca, neg, args) },
+			"hold":       hold,
+			"json":       checkJSON,
+			"denying":    denying,
+			"nextsecond": nextsecond,
 		},
 	})
 }
@@ -118,19 +125,46 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("HOLDER", strconv.Itoa(os.Getpid()))
 }
 
-// await waits until a file is there: await FILE
-func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: await FILE")
+// nextsecond waits for the next second of the clock: marks are of whole seconds.
+func nextsecond(*testscript.TestScript, bool, []string) {
+	now := time.Now()
+	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
+}
+
+// denying makes VAULT_ADDR that of a Vault that answers every request with 403.
+func denying(ts *testscript.TestScript, _ bool, _ []string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"errors":["permission denied"]}`)
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("VAULT_ADDR", server.URL)
+}
+
+// checkJSON expects a value in the JSON that the last command printed, and nothing
+// after it: json .PATH.TO.IT VALUE
+func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: json .PATH VALUE")
 	}
-	path := ts.MkAbs(args[0])
-	for deadline := time.Now().Add(time.Minute); ; {
-		if _, err := os.Stat(path); err == nil {
-			return
+	var at any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &at))
+	for step := range strings.SplitSeq(strings.TrimPrefix(args[0], "."), ".") {
+		switch value := at.(type) {
+		case map[string]any:
+			at = value[step]
+		case []any:
+			i, err := strconv.Atoi(step)
+			ts.Check(err)
+			if i >= len(value) {
+				ts.Fatalf("%s: there are %d", args[0], len(value))
+			}
+			at = value[i]
+		default:
+			at = nil
 		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s did not appear within a minute", args[0])
-		}
-		time.Sleep(10 * time.Millisecond)
+	}
+	if got := fmt.Sprint(at); got != args[1] {
+		ts.Fatalf("%s is %s, want %s", args[0], got, args[1])
 	}
 }

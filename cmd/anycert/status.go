@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
+
+	"github.com/anycert/anycert/reconcile"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -30,6 +34,9 @@ Exit code: 0 everything could be told and no certificate has a problem; 1 otherw
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)
 				report.WriteProblems(a.out)
+				if report.Has(reconcile.Broken, reconcile.Held, reconcile.Refused, reconcile.Unknown) {
+					fmt.Fprintln(a.out, "why a promise is not kept: `anycert audit`")
+				}
 			})
 			if err != nil {
 				return err

@@ -52,7 +52,7 @@ failed, was refused or is held.`,
 				return err
 			}
 			if cmd.Context().Err() != nil {
-				return fmt.Errorf("interrupted: %w; what was not reached is untouched, run it again", context.Cause(cmd.Context()))
+				return fmt.Errorf("interrupted (%w): what was not reached is as it was, run it again", context.Cause(cmd.Context()))
 			}
 			return exit(report.SyncExit())
 		},

@@ -2,13 +2,13 @@ package dns01
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	legodns01 "github.com/go-acme/lego/v4/challenge/dns01"
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 
@@ -17,23 +17,16 @@ import (
 	"github.com/anycert/anycert/issuer/internal/redact"
 )
 
-const (
-	// namesAtOnce bounds the names of one order that are worked at together.
-	namesAtOnce = 8
-	// cleanUpTime is what cleaning up may take, also after the order's context
-	// has ended.
-	cleanUpTime = time.Minute
-)
-
 // Challenge is what one domain asks for.
 type Challenge struct {
 	Domain         string // without "*."
 	Token, KeyAuth string // RFC 8555, section 8.1
 }
 
-// value is what the TXT record holds.
+// value is what the TXT record holds. (lego's function for it looks up CNAMEs.)
 func (c Challenge) value() string {
-	return legodns01.GetChallengeInfo(c.Domain, c.KeyAuth).Value
+	sum := sha256.Sum256([]byte(c.KeyAuth))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // Env is what a Solver is given beside its configuration.
@@ -51,8 +44,8 @@ type Solver struct {
 
 // opened is a provider ready for use.
 type opened struct {
-	Provider
 	backend
+	config   Provider
 	resolver *resolver
 	refs     []anycert.Credential
 	redact   redact.Redactor
@@ -87,7 +80,7 @@ func (p Provider) open(ctx context.Context, env Env) (*opened, error) {
 		return nil, err
 	}
 	v.resolvers, v.locks = resolver, env.Locks
-	o := &opened{Provider: p, resolver: resolver, refs: v.refs, redact: redact.New(v.secrets...)}
+	o := &opened{config: p, resolver: resolver, refs: v.refs, redact: redact.New(v.secrets...)}
 	if o.backend, err = spec.build(v); err != nil {
 		return nil, o.redact.Error(err)
 	}
@@ -170,173 +163,14 @@ func (s *Solver) route(name string) *opened {
 	var best *opened
 	length := -1
 	for _, o := range s.providers {
-		if len(o.Zones) == 0 && length < 0 {
+		if len(o.config.Zones) == 0 && length < 0 {
 			best, length = o, 0
 		}
-		for _, zone := range o.Zones {
+		for _, zone := range o.config.Zones {
 			if n := dns.CountLabel(zone); dns.IsSubDomain(dns.Fqdn(zone), name) && n > length {
 				best, length = o, n
 			}
 		}
 	}
 	return best
-}
-
-// batch are challenges whose records stand at one name.
-type batch struct {
-	place
-	challenges []Challenge
-	indexes    []int // of the challenges, as accept wants them
-}
-
-// Solve writes the records of challenges, waits until they are seen, calls accept
-// for each with its index, and removes the records when accept has returned,
-// whatever it returned. accept is called by several goroutines at once. resumed
-// says that an earlier process may have written the records already.
-//
-// Each name goes its own way: one that fails leaves the others to be proven, which
-// the CA remembers for the next attempt. The error joins what failed, each with
-// its domain.
-func (s *Solver) Solve(ctx context.Context, challenges []Challenge, resumed bool, accept func(ctx context.Context, index int) error) error {
-	batches, err := s.batches(ctx, challenges)
-	if err != nil {
-		return err
-	}
-	var lines [][]batch // each line is worked off in order
-	queues := map[*opened][]batch{}
-	for _, b := range batches {
-		if _, is := b.by.sequential(); is {
-			queues[b.by] = append(queues[b.by], b.split()...)
-			continue
-		}
-		lines = append(lines, []batch{b})
-	}
-	for _, queue := range queues {
-		lines = append(lines, queue)
-	}
-	errs := make([]error, len(lines))
-	var group errgroup.Group
-	group.SetLimit(namesAtOnce)
-	for i, line := range lines {
-		group.Go(func() error {
-			errs[i] = s.solveLine(ctx, line, resumed, accept)
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return failures.Join(errs...)
-}
-
-// split makes a batch of each challenge, for providers that hold one value.
-func (b batch) split() (each []batch) {
-	for i := range b.challenges {
-		each = append(each, batch{place: b.place, challenges: b.challenges[i : i+1], indexes: b.indexes[i : i+1]})
-	}
-	return each
-}
-
-// batches finds out where the records belong.
-func (s *Solver) batches(ctx context.Context, challenges []Challenge) ([]batch, error) {
-	var domains []string
-	for _, challenge := range challenges {
-		domains = append(domains, challenge.Domain)
-	}
-	places, errs := s.places(ctx, domains)
-	if err := failures.Join(errs...); err != nil {
-		return nil, err
-	}
-	var batches []batch
-	for i, challenge := range challenges {
-		at := places[challenge.Domain]
-		n := slices.IndexFunc(batches, func(b batch) bool { return b.place == at })
-		if n < 0 {
-			n = len(batches)
-			batches = append(batches, batch{place: at})
-		}
-		batches[n].challenges = append(batches[n].challenges, challenge)
-		batches[n].indexes = append(batches[n].indexes, i)
-	}
-	return batches, nil
-}
-
-func (s *Solver) solveLine(ctx context.Context, line []batch, resumed bool, accept func(context.Context, int) error) error {
-	var errs []error
-	for i, b := range line {
-		if pause, _ := b.by.sequential(); i > 0 && pause > 0 {
-			if err := sleep(ctx, pause); err != nil {
-				return failures.Join(append(errs, err)...)
-			}
-		}
-		errs = append(errs, s.solve(ctx, b, resumed, accept))
-	}
-	return failures.Join(errs...)
-}
-
-// solve works at one name.
-func (s *Solver) solve(ctx context.Context, b batch, resumed bool, accept func(context.Context, int) error) error {
-	unlock, err := s.locks.lock(ctx, b.name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	defer b.cleanUp(ctx)
-	if err := b.present(ctx, resumed); err != nil {
-		return fmt.Errorf("%s: writing the record %s with DNS provider %s: %w", b.challenges[0].Domain, strings.TrimSuffix(b.name, "."), b.by.Provider.Provider, err)
-	}
-	if err := b.watch().wait(ctx, b.name, b.values()); err != nil {
-		return fmt.Errorf("%s: %w", b.challenges[0].Domain, err)
-	}
-	errs := make([]error, len(b.indexes))
-	var group errgroup.Group
-	for i, index := range b.indexes {
-		group.Go(func() error {
-			errs[i] = accept(ctx, index)
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return failures.Join(errs...)
-}
-
-func (b batch) values() (values []string) {
-	for _, challenge := range b.challenges {
-		values = append(values, challenge.value())
-	}
-	return values
-}
-
-func (b batch) watch() watch {
-	timeout, interval := b.by.pace()
-	who := b.by.Propagation
-	if who == "" {
-		who = Authoritative
-	}
-	return watch{resolver: b.by.resolver, who: who, timeout: timeout, interval: interval}
-}
-
-// present writes the values. Those that an earlier process wrote are left: some
-// providers refuse to write what is there.
-func (b batch) present(ctx context.Context, resumed bool) error {
-	if w := b.watch(); resumed && w.who != Unchecked && w.seen(ctx, b.name, b.values()) == nil {
-		return nil
-	}
-	for _, challenge := range b.challenges {
-		if err := b.by.present(ctx, record{Challenge: challenge, name: b.name}); err != nil {
-			for _, credential := range b.by.refs {
-				credential.Refused() // if that was the reason, the next attempt reads them anew
-			}
-			return b.by.redact.Error(err)
-		}
-	}
-	return nil
-}
-
-// cleanUp removes the values. A record that stays behind does no harm, and the
-// order is none the worse for it, so failures are not told.
-func (b batch) cleanUp(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-	defer cancel()
-	for _, challenge := range b.challenges {
-		_ = b.by.cleanUp(ctx, record{Challenge: challenge, name: b.name})
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/anycert/anycert/internal/testenv"
 )
 
 // memory is a provider that holds its records in memory. single makes it as
@@ -19,6 +21,7 @@ type memory struct {
 	single bool
 	pause  time.Duration
 	queue  bool
+	wrote  func() error // called after a record was written
 
 	mu      sync.Mutex
 	records map[string][]string
@@ -36,6 +39,9 @@ func (m *memory) present(_ context.Context, r record) error {
 		m.records[r.name] = nil
 	}
 	m.records[r.name] = append(m.records[r.name], r.value())
+	if m.wrote != nil {
+		return m.wrote()
+	}
 	return nil
 }
 
@@ -47,7 +53,7 @@ func (m *memory) cleanUp(_ context.Context, r record) error {
 	return nil
 }
 
-func (m *memory) pace() (timeout, interval time.Duration) { return time.Minute, time.Second }
+func (m *memory) pace() (timeout, interval time.Duration) { return time.Minute, 100 * time.Millisecond }
 func (m *memory) sequential() (time.Duration, bool)       { return m.pause, m.queue }
 
 // shows reports whether the CA would see the value of a challenge.
@@ -60,7 +66,7 @@ func (m *memory) shows(name string, c Challenge) bool {
 func (m *memory) solver(t *testing.T, locks *Locks) *Solver {
 	t.Helper()
 	r := &resolver{servers: []string{startDNS(t, nil)}, port: "53"}
-	return &Solver{locks: locks, providers: []*opened{{Provider: Provider{Provider: "memory", Propagation: Unchecked}, backend: m, resolver: r}}}
+	return &Solver{locks: locks, providers: []*opened{{config: Provider{Provider: "memory", Propagation: Unchecked}, backend: m, resolver: r}}}
 }
 
 // TestOrdersAtOneNameDoNotDisturbEachOther, whatever the provider does to a name.
@@ -187,4 +193,26 @@ func TestResolversAreNotMixed(t *testing.T) {
 			t.Error("the list was not handed on")
 		}
 	})
+}
+
+// TestRecordsOfAnEarlierProcessAreLeft where they are: some providers refuse to
+// write what is there. The one that is missing is written.
+func TestRecordsOfAnEarlierProcessAreLeft(t *testing.T) {
+	server := testenv.DNS(t, "example.com")
+	challenges := []Challenge{{Domain: "example.com", Token: "a", KeyAuth: "a.k"}, {Domain: "example.com", Token: "b", KeyAuth: "b.k"}}
+	if err := server.Add(fmt.Sprintf("_acme-challenge.example.com. 1 IN TXT %q", challenges[0].value())); err != nil {
+		t.Fatal(err)
+	}
+	m := &memory{}
+	r := &resolver{servers: []string{server.Addr}}
+	solver := &Solver{locks: new(Locks), providers: []*opened{{config: Provider{Propagation: ByResolvers}, backend: m, resolver: r}}}
+	m.wrote = func() error {
+		return server.Add(fmt.Sprintf("_acme-challenge.example.com. 1 IN TXT %q", challenges[1].value()))
+	}
+	if err := solver.Solve(t.Context(), challenges, true, func(context.Context, int) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if want := "present b,clean a,clean b"; strings.Join(m.calls, ",") != want {
+		t.Errorf("the calls were %v, want %s", m.calls, want)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -42,7 +43,7 @@ func newAPI(endpoint *url.URL, credential anycert.Credential, token, userAgent s
 	// FASTLY_DEBUG_MODE would print the bodies of requests, keys included.
 	client.DebugMode = false
 	t := &transport{
-		base:       http.DefaultTransport.(*http.Transport).Clone(),
+		base:       newTransport(),
 		credential: credential,
 		userAgent:  userAgent,
 	}
@@ -52,6 +53,21 @@ func newAPI(endpoint *url.URL, credential anycert.Credential, token, userAgent s
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return &api{client: client, transport: t, turn: make(chan struct{}, 1), token: token}, nil
+}
+
+// newTransport speaks HTTP/1.1 only: with GODEBUG=http2debug=2 the standard library
+// logs the token and the beginning of each body of HTTP/2. (A clone of
+// http.DefaultTransport would not do: it brings HTTP/2's ALPN with it.)
+func newTransport() *http.Transport {
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		Protocols:           new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
 }
 
 // session is one conversation with the account, bound to a context.

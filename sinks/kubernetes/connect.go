@@ -118,6 +118,9 @@ func newCluster(settings *rest.Config) (*cluster, error) {
 	settings.NegotiatedSerializer = serializer.NewCodecFactory(known).WithoutConversion()
 	settings.ContentType, settings.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	settings.WarningHandlerWithContext, settings.WarningHandler = rest.NoWarnings{}, rest.NoWarnings{}
+	// Without HTTP/2: with GODEBUG=http2debug=2 the standard library logs the token
+	// and the beginning of each body.
+	settings.NextProtos = []string{"http/1.1"}
 
 	server, _, err := rest.DefaultServerUrlFor(settings)
 	if err != nil {
