@@ -156,11 +156,12 @@ func (r *round) read() {
 }
 
 // obtain has what is due obtained, and asks for a pass as soon as one of them was. It
-// does not wait for them: a slow CA delays no pass.
+// does not wait for them: a slow CA delays no pass. Orders end as soon as the end is
+// asked for, since they need the grace to tidy up, and are gone on with later.
 func (r *round) obtain(truth Truth) {
 	due := r.hub.orders.due(r.work, r.hub.Issuer, r.hub.Certificates, truth, time.Now())
 	r.wait.Go(func() {
-		r.hub.orders.all(r.work, r.hub.Issuer, due, func() { offer(r.wake, struct{}{}) })
+		r.hub.orders.all(r.asked, r.hub.Issuer, due, func() { offer(r.wake, struct{}{}) })
 	})
 }
 
