@@ -156,7 +156,7 @@ func TestWords(t *testing.T) {
 example       prod   web/example-tls   kept
 example       edge   c/example.com     kept      seen by serial only
 example       prod   api/example-tls   broken    to create: nothing is there
-example       prod   x                 kept      replaced, found before: another certificate is there
+example       prod   x                 kept      replaced (was: another certificate is there)
 example       prod   y                 broken    could not mend: no ·[31mright second line
 5 promises: 3 kept, 2 broken
 `

@@ -24,6 +24,7 @@ type Loop struct {
 type reloaded struct {
 	parts    Parts
 	schedule Schedule
+	taken    chan<- struct{} // closed when nothing works on the old parts any more
 }
 
 // grace is how long passes and orders that are under way may go on after the end was
@@ -44,11 +45,18 @@ func NewLoop(hub *Hub, schedule Schedule) *Loop {
 // Health tells how the loop does. It may be asked at any time.
 func (l *Loop) Health() *Health { return l.health }
 
-// Reload swaps the configuration between two passes; it returns when the loop took
-// it, or when ctx ends.
+// Reload swaps the configuration between two passes. It returns nil when nothing
+// works on the old one any more, and an error when ctx ended before the new one was
+// taken.
 func (l *Loop) Reload(ctx context.Context, parts Parts, schedule Schedule) error {
+	taken := make(chan struct{})
 	select {
-	case l.reload <- reloaded{parts, schedule}:
+	case l.reload <- reloaded{parts, schedule, taken}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-taken:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -76,6 +84,7 @@ func (l *Loop) Run(ctx context.Context) {
 			round.end()
 			l.hub, l.schedule = l.hub.With(next.parts), next.schedule
 			l.health.configured(l.hub.Agents)
+			close(next.taken)
 			round = l.begin(ctx)
 			round.tick()
 		}

@@ -48,9 +48,9 @@ func (p Promise) Words() string {
 	var words string
 	switch {
 	case p.Pushed && p.Verdict == Kept, p.Pushed && p.Verdict == Waiting && p.Reason == "":
-		words = past(p.Action) + ", found before: " + p.Because
+		words = past(p.Action) + " (was: " + p.Because + ")"
 	case p.Pushed && p.Verdict == Waiting:
-		words = past(p.Action) + ", found before: " + p.Because + "; now: " + p.Reason
+		words = past(p.Action) + " (was: " + p.Because + "); now: " + p.Reason
 	case p.Pushed:
 		words = "could not " + string(p.Action) + ": " + p.Reason
 	case p.Action != None:

@@ -56,7 +56,7 @@ func (a *app) daemon(ctx context.Context, graph *config.Graph, log *slog.Logger)
 	if graph.Trial {
 		log.Warn("the store is a local file: this is for trying it out, use Vault for what matters")
 	}
-	defer a.close(graph)
+	defer func() { a.close(graph) }() // the one in force at the end
 	loop := reconcile.NewLoop(reconcile.New(graph.Parts(), log), graph.Schedule)
 	listener, err := net.Listen("tcp", graph.Listen)
 	if err != nil {
@@ -76,23 +76,25 @@ func (a *app) daemon(ctx context.Context, graph *config.Graph, log *slog.Logger)
 			log.Error("health checks ended", "reason", err)
 		}
 	}()
-	go a.reloads(ctx, loop, log)
-	parts := graph.Parts()
-	log.Info("started", "version", version(), "certificates", len(parts.Certificates), "sinks", len(parts.Agents), "listen", listener.Addr().String())
+	log.Info("started", "version", version(), "certificates", len(graph.Certificates), "sinks", len(graph.Agents), "listen", listener.Addr().String())
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	last := make(chan *config.Graph, 1)
+	go func() { last <- a.reloads(ctx, hangups, loop, graph, log) }()
 	loop.Run(ctx)
+	graph = <-last
 	log.Info("ended")
 	return server.Close()
 }
 
-// reloads takes over a changed configuration at SIGHUP.
-func (a *app) reloads(ctx context.Context, loop *reconcile.Loop, log *slog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+// reloads takes over a changed configuration at each hangup, until ctx ends. It
+// returns the graph that is in force then; those before it are closed.
+func (a *app) reloads(ctx context.Context, hangups <-chan os.Signal, loop *reconcile.Loop, graph *config.Graph, log *slog.Logger) *config.Graph {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return graph
 		case <-hangups:
 		}
 		next, err := a.open()
@@ -104,6 +106,8 @@ func (a *app) reloads(ctx context.Context, loop *reconcile.Loop, log *slog.Logge
 			log.Error("the configuration was not taken over, the last good one stays in force", "reason", err)
 			continue
 		}
+		a.close(graph)
+		graph = next
 		log.Info("the configuration was taken over", "certificates", len(next.Certificates), "sinks", len(next.Agents))
 	}
 }
