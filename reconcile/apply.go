@@ -147,11 +147,13 @@ func finish(ctx context.Context, agent Agent, promises []Promise) {
 	for i := range promises {
 		if p := &promises[i]; p.Pushed && p.Err == nil {
 			p.fail(err)
+			p.unfinished = true
 		}
 	}
 }
 
-// lookAgain observes what was pushed.
+// lookAgain observes what was pushed. The verdict is what is seen, also where a push
+// failed: its answer was lost, or another process of this hub was quicker.
 func (a application) lookAgain(ctx context.Context, agent Agent, promises []Promise) {
 	if !anyPushed(promises) {
 		return
@@ -159,13 +161,18 @@ func (a application) lookAgain(ctx context.Context, agent Agent, promises []Prom
 	eyes := look(ctx, agent)
 	for i := range promises {
 		p := &promises[i]
-		if !p.Pushed || p.Err != nil {
+		if !p.Pushed || p.unfinished {
 			continue
 		}
-		did := p.Action
+		tried, did := *p, p.Action
+		p.Err = nil
 		s := a.look.sight(ctx, eyes, *p)
 		s.known = p.sighting.known
 		a.look.conclude(p, s)
+		if tried.Err != nil && p.Verdict != Kept {
+			*p = tried
+			continue
+		}
 		if p.Action != None {
 			p.Reason = "it was pushed, and then seen again: " + p.Reason
 		}

@@ -92,6 +92,8 @@ func judgeStore(s sighting) (judgement, bool) {
 			return judgement{Waiting, None, "nothing in the store yet: whoever keeps this certificate has to put it there"}, true
 		}
 		return judgement{Waiting, None, "nothing issued yet"}, true
+	case errors.Is(s.known.Err, anycert.ErrDeleted):
+		return judgement{Unknown, None, fmt.Sprintf("%v: undelete that version, or put a new one there; what is served stays", s.known.Err)}, true
 	case s.known.Err != nil:
 		return judgement{Unknown, None, s.known.Err.Error()}, true
 	}

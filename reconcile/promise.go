@@ -68,6 +68,7 @@ type Promise struct {
 	certificate anycert.Certificate
 	target      anycert.Target
 	sighting    sighting
+	unfinished  bool // it was pushed, and what the sink had to do after that failed
 }
 
 // StoreErr is why the store gave no entry for the promise; nil when it did, or was
