@@ -35,14 +35,17 @@ type Certificate struct {
 }
 
 // Covers reports whether a certificate for names would serve domain: by the same
-// name, or by a wildcard one label above it (RFC 6125, section 6.4.3). A declared
-// wildcard is covered by the same wildcard alone.
+// name, or by a wildcard one label above it (RFC 6125, section 6.4.3), in whatever
+// case (RFC 4343). A declared wildcard is covered by the same wildcard alone.
 func Covers(names []string, domain string) bool {
-	if slices.Contains(names, domain) {
+	has := func(wanted string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, wanted) })
+	}
+	if has(domain) {
 		return true
 	}
 	_, parent, ok := strings.Cut(domain, ".")
-	return ok && !strings.HasPrefix(domain, "*.") && slices.Contains(names, "*."+parent)
+	return ok && !strings.HasPrefix(domain, "*.") && has("*."+parent)
 }
 
 var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)

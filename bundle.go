@@ -86,7 +86,20 @@ func ParseChain(certificatePEM []byte) ([]*x509.Certificate, error) {
 		}
 		chain = append(chain, certificate)
 	}
+	if begun := begun(certificatePEM); begun > len(chain) {
+		return nil, malformed("the certificate chain has %d PEM blocks, of which %d can be read: one is damaged or cut off", begun, len(chain))
+	}
 	return chain, checkChain(chain)
+}
+
+// begun counts the PEM blocks that a text begins. To pem.Decode a damaged one is text
+// around the others, and a chain without its middle would be served.
+func begun(text []byte) int {
+	n := bytes.Count(text, []byte("\n-----BEGIN "))
+	if bytes.HasPrefix(text, []byte("-----BEGIN ")) {
+		n++
+	}
+	return n
 }
 
 // checkChain holds a chain to its order.

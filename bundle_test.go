@@ -270,10 +270,11 @@ func TestMarkIsLater(t *testing.T) {
 		mark  anycert.Mark
 		later bool
 	}{
-		"another version, later":              {anycert.Mark{Time: at.Add(time.Minute), Digest: anycert.Digest{2}}, true},
-		"another version, earlier":            {anycert.Mark{Time: at.Add(-time.Minute), Digest: anycert.Digest{2}}, false},
-		"another version in the same second":  {anycert.Mark{Time: at.Truncate(time.Second), Digest: anycert.Digest{2}}, false},
-		"the same chain, written again later": {anycert.Mark{Time: at.Add(time.Minute), Digest: anycert.Digest{1}}, false},
+		"another version, later":              {anycert.Mark{Certificate: "example", Time: at.Add(time.Minute), Digest: anycert.Digest{2}}, true},
+		"another version, earlier":            {anycert.Mark{Certificate: "example", Time: at.Add(-time.Minute), Digest: anycert.Digest{2}}, false},
+		"another version in the same second":  {anycert.Mark{Certificate: "example", Time: at.Truncate(time.Second), Digest: anycert.Digest{2}}, false},
+		"the same chain, written again later": {anycert.Mark{Certificate: "example", Time: at.Add(time.Minute), Digest: anycert.Digest{1}}, false},
+		"another certificate":                 {anycert.Mark{Certificate: "other", Time: at.Add(time.Minute), Digest: anycert.Digest{2}}, false},
 	} {
 		if test.mark.Later(entry) != test.later {
 			t.Errorf("%s: Later is %v", name, !test.later)
@@ -291,5 +292,35 @@ func TestDigestText(t *testing.T) {
 		if _, err := anycert.ParseDigest(bad); !errors.Is(err, anycert.ErrMalformed) {
 			t.Errorf("ParseDigest(%q) = %v", bad, err)
 		}
+	}
+}
+
+// A block that does not decode is no text around the others: without it the chain
+// would be served short.
+func TestParseChainDamaged(t *testing.T) {
+	root := issue(t, ecKey(t, elliptic.P256()), nil, ca)
+	between := issue(t, ecKey(t, elliptic.P256()), &root, ca)
+	leaf := issue(t, ecKey(t, elliptic.P256()), &between, nil)
+	whole := string(certPEM(leaf, between))
+	if chain, err := anycert.ParseChain([]byte("subject=example\n" + whole + "the end\n")); err != nil || len(chain) != 2 {
+		t.Fatalf("%d certificates, %v", len(chain), err)
+	}
+	end := strings.LastIndex(whole, "-----END")
+	for name, damaged := range map[string]string{
+		"a character": whole[:end-20] + "!" + whole[end-19:],
+		"the end":     whole[:end],
+		"a dash":      whole[:len(whole)-3],
+	} {
+		if chain, err := anycert.ParseChain([]byte(damaged)); !errors.Is(err, anycert.ErrMalformed) {
+			t.Errorf("%s is damaged: %d certificates, %v", name, len(chain), err)
+		}
+	}
+}
+
+// Case means nothing in a domain name (RFC 4343): a bought certificate may spell it
+// as it likes.
+func TestCoversInAnyCase(t *testing.T) {
+	if missing := anycert.Uncovered([]string{"Example.COM", "*.Example.com"}, []string{"example.com", "www.example.com", "*.example.com"}); len(missing) > 0 {
+		t.Errorf("not covered: %v", missing)
 	}
 }

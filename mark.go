@@ -16,8 +16,8 @@ func MarkOf(owner string, entry Entry) Mark {
 	return Mark{Owner: owner, Certificate: entry.Name, Time: entry.Time.UTC().Truncate(time.Second), Digest: entry.Digest}
 }
 
-// Later reports whether the mark was left by a version that is younger than entry:
-// the store went back (law 2).
+// Later reports whether the mark was left by a version of the same certificate that
+// is younger than entry: the store went back (law 2).
 func (m Mark) Later(entry Entry) bool {
-	return m.Digest != entry.Digest && m.Time.After(entry.Time.UTC().Truncate(time.Second))
+	return m.Certificate == entry.Name && m.Digest != entry.Digest && m.Time.After(entry.Time.UTC().Truncate(time.Second))
 }

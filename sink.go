@@ -114,7 +114,7 @@ type (
 	}
 
 	// OrphanLister finds objects that carry our mark and belong to none of the
-	// declared targets.
+	// declared targets, which are those of all sinks of its type.
 	OrphanLister interface {
 		Orphans(ctx context.Context, declared []Target) ([]Orphan, error)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,13 +30,15 @@ type application struct {
 // them. What was pushed is observed again: the verdict is what was seen, not what
 // was sent. A target that fails delays none of another certificate.
 func (a application) apply(ctx context.Context, agent Agent, promises []Promise) {
+	a.look.now = time.Now() // it may have taken a while to look
 	a.recheck(ctx, promises)
 	a.rivals.name(promises, a.look.now)
+	patience := patience{limit: pushers, hurry: 10 * time.Second}
 	var group errgroup.Group
 	group.SetLimit(pushers)
 	for _, batch := range byCertificate(promises) {
 		group.Go(func() error {
-			a.pushAll(ctx, agent, batch)
+			a.pushAll(ctx, agent, batch, &patience)
 			return nil
 		})
 	}
@@ -48,17 +51,22 @@ func (a application) apply(ctx context.Context, agent Agent, promises []Promise)
 // done about, and judges anew: the look at the sink may have taken a while, and
 // another daemon may have been quicker.
 func (a application) recheck(ctx context.Context, promises []Promise) {
-	fresh := make(Truth)
+	doubtful := func(p Promise) bool { return p.Action != None || p.Verdict == Held }
+	var names []string
+	for _, p := range promises {
+		if doubtful(p) {
+			names = append(names, p.Certificate)
+		}
+	}
+	slices.Sort(names)
+	fresh := readAll(ctx, slices.Compact(names), a.indexer.stat)
 	for i := range promises {
 		p := &promises[i]
-		if p.Action == None && p.Verdict != Held {
+		if !doubtful(*p) {
 			continue
 		}
-		if _, ok := fresh[p.Certificate]; !ok {
-			fresh[p.Certificate] = a.indexer.stat(ctx, p.Certificate)
-		}
 		s := p.sighting
-		s.known = fresh[p.Certificate]
+		s.known, s.now = fresh[p.Certificate], a.look.now
 		a.look.conclude(p, s)
 	}
 }
@@ -85,7 +93,7 @@ func byCertificate(promises []Promise) [][]*Promise {
 }
 
 // pushAll reads the bundle of one certificate once and pushes it to each target.
-func (a application) pushAll(ctx context.Context, agent Agent, batch []*Promise) {
+func (a application) pushAll(ctx context.Context, agent Agent, batch []*Promise, patience *patience) {
 	entry := *batch[0].sighting.known.Entry
 	bundle, err := a.bundle(ctx, entry, batch[0].certificate)
 	for _, p := range batch {
@@ -94,7 +102,9 @@ func (a application) pushAll(ctx context.Context, agent Agent, batch []*Promise)
 			continue
 		}
 		p.Pushed, p.Because = true, p.Reason
-		if err := push(ctx, agent.Sink, p.target, entry, bundle); err != nil {
+		if err := patience.ask(ctx, pushTimeout, func(ctx context.Context) error {
+			return push(ctx, agent.Sink, p.target, entry, bundle)
+		}); err != nil {
 			p.fail(err)
 		}
 	}
@@ -123,8 +133,6 @@ func (a application) bundle(ctx context.Context, entry anycert.Entry, certificat
 
 func push(ctx context.Context, sink anycert.Sink, target anycert.Target, entry anycert.Entry, bundle *anycert.Bundle) (err error) {
 	defer recovered("pushing "+target.Certificate+" to "+target.Label, &err)
-	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
-	defer cancel()
 	return sink.Push(ctx, target, entry, bundle)
 }
 
@@ -155,18 +163,20 @@ func finish(ctx context.Context, agent Agent, promises []Promise) {
 // lookAgain observes what was pushed. The verdict is what is seen, also where a push
 // failed: its answer was lost, or another process of this hub was quicker.
 func (a application) lookAgain(ctx context.Context, agent Agent, promises []Promise) {
-	if !anyPushed(promises) {
+	var again []Promise
+	var places []int // where they stand among all
+	for i, p := range promises {
+		if p.Pushed && !p.unfinished {
+			p.Err = nil
+			again, places = append(again, p), append(places, i)
+		}
+	}
+	if len(again) == 0 {
 		return
 	}
-	eyes := look(ctx, agent)
-	for i := range promises {
-		p := &promises[i]
-		if !p.Pushed || p.unfinished {
-			continue
-		}
+	for i, s := range a.look.sightings(ctx, agent, again) {
+		p := &promises[places[i]]
 		tried, did := *p, p.Action
-		p.Err = nil
-		s := a.look.sight(ctx, eyes, *p)
 		s.known = p.sighting.known
 		a.look.conclude(p, s)
 		if tried.Err != nil && p.Verdict != Kept {

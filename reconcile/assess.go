@@ -33,22 +33,33 @@ type assessment struct {
 // unknown, never an error that hides the others.
 func (a assessment) assess(ctx context.Context, agent Agent) []Promise {
 	promises := a.promises(agent)
-	eyes := look(ctx, agent)
-	sightings := make([]sighting, len(promises))
-	var group errgroup.Group
+	for i, s := range a.sightings(ctx, agent, promises) { // all marks were seen before the first judgement
+		a.conclude(&promises[i], s)
+	}
+	sortPromises(promises)
+	return promises
+}
+
+// sightings observes the targets of promises.
+func (a assessment) sightings(ctx context.Context, agent Agent, promises []Promise) []sighting {
+	var (
+		eyes     = look(ctx, agent)
+		seen     = make([]sighting, len(promises))
+		patience = patience{limit: observers, hurry: 2 * time.Second}
+		group    errgroup.Group
+	)
 	group.SetLimit(observers)
 	for i := range promises {
 		group.Go(func() error {
-			sightings[i] = a.sight(ctx, eyes, promises[i])
+			_ = patience.ask(ctx, observeTimeout, func(ctx context.Context) error {
+				seen[i] = a.sight(ctx, eyes, promises[i])
+				return seen[i].err
+			})
 			return nil
 		})
 	}
 	_ = group.Wait()
-	for i := range promises { // all marks were seen before the first judgement
-		a.conclude(&promises[i], sightings[i])
-	}
-	sortPromises(promises)
-	return promises
+	return seen
 }
 
 // promises lists what agent promised, not yet looked at.
@@ -58,7 +69,7 @@ func (a assessment) promises(agent Agent) []Promise {
 		if certificate.Suspended {
 			continue
 		}
-		targets, err := agent.Sink.Targets(certificate.Name, certificate.Domains)
+		targets, err := agent.targets(certificate)
 		if err != nil {
 			promises = append(promises, Promise{
 				Certificate: certificate.Name, Sink: agent.Name, Type: agent.Type,
@@ -86,8 +97,6 @@ func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise)
 	if s.err != nil {
 		return s
 	}
-	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
-	defer cancel()
 	s.observed, s.err = eyes.Observe(ctx, p.target)
 	if mark := s.observed.Mark; s.err == nil && mark != nil && mark.Owner == a.owner {
 		a.memory.see(*mark)
@@ -97,7 +106,7 @@ func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise)
 
 // conclude writes the judgement of a sighting into its promise.
 func (a assessment) conclude(p *Promise, s sighting) {
-	s.doubted = a.memory.doubts(s.known.Entry)
+	s.doubted = a.memory.doubts(p.Certificate, s.known)
 	j := judge(s)
 	p.Verdict, p.Action, p.Reason, p.Err = j.verdict, j.action, j.reason, s.err
 	p.Evidence, p.sighting = s.observed.Evidence, s

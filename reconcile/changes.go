@@ -37,18 +37,12 @@ func (c *changes) news(about, text string, well bool) bool {
 
 // promise logs a push, and a verdict that changed.
 func (c *changes) promise(p Promise) {
-	attrs := []any{"certificate", p.Certificate, "sink", p.Sink, "target", p.Target, "verdict", string(p.Verdict)}
-	if p.Version > 0 {
-		attrs = append(attrs, "version", p.Version)
-	}
+	c.pushed(p)
 	news := c.news("promise "+p.Key+" "+p.Sink+" "+p.Certificate, string(p.Verdict)+" "+p.Reason, p.Verdict == Kept)
-	if p.Pushed && p.Err == nil && p.Verdict != Broken {
-		c.log.Info("pushed", append(attrs, "action", string(p.Action), "because", p.Because)...)
+	if !news || p.Pushed && p.Verdict == Kept {
 		return
 	}
-	if !news {
-		return
-	}
+	attrs := p.attrs()
 	if p.Reason != "" {
 		attrs = append(attrs, "reason", p.Reason)
 	}
@@ -60,6 +54,22 @@ func (c *changes) promise(p Promise) {
 	default:
 		c.log.Error("promise "+string(p.Verdict), attrs...)
 	}
+}
+
+// pushed logs a push that the sink took.
+func (c *changes) pushed(p Promise) {
+	if p.arrived() && p.Verdict != Broken {
+		c.log.Info("pushed", append(p.attrs(), "action", string(p.Action), "because", p.Because)...)
+	}
+}
+
+// attrs say in a log which promise is meant.
+func (p Promise) attrs() []any {
+	attrs := []any{"certificate", p.Certificate, "sink", p.Sink, "target", p.Target, "verdict", string(p.Verdict)}
+	if p.Version > 0 {
+		attrs = append(attrs, "version", p.Version)
+	}
+	return attrs
 }
 
 // order logs how an order ended.

@@ -16,6 +16,7 @@ type Health struct {
 	stale    time.Duration
 	config   error // why the last reload was not taken over
 	sinks    map[string]*sinkHealth
+	overdue  []string // certificates that should have been obtained, and why they were not
 }
 
 type sinkHealth struct {
@@ -38,6 +39,7 @@ func (h *Health) configured(agents []Agent) {
 	defer h.mu.Unlock()
 	before := h.sinks
 	h.sinks = make(map[string]*sinkHealth)
+	h.stale = staleAfter // more by the schedule, which may be another
 	for _, agent := range agents {
 		if agent.Suspended {
 			continue
@@ -64,6 +66,12 @@ func (h *Health) passed(sink string, now time.Time, promises []Promise) {
 	}
 }
 
+func (h *Health) obtained(overdue []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.overdue = overdue
+}
+
 // Configuration tells how the last reload ended. A wrong file is reported until it is
 // mended; the last good configuration stays in force.
 func (h *Health) Configuration(err error) {
@@ -87,11 +95,12 @@ func (h *Health) Live(now time.Time) error {
 const staleAfter = 5 * time.Minute
 
 // Ready returns nil when every promise was seen kept or waiting by the last pass of
-// its sink, and none of these passes is stale; else one line for each that is not.
+// its sink, none of these passes is stale, and no certificate is overdue; else one line
+// for each that is not.
 func (h *Health) Ready(now time.Time) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var lines []string
+	lines := slices.Clone(h.overdue)
 	if h.config != nil {
 		lines = append(lines, "the configuration file was not taken over: "+h.config.Error())
 	}

@@ -54,9 +54,10 @@ func (h *Hub) With(parts Parts) *Hub {
 // Audit compares every place with the store and changes nothing. It reads no key
 // from the store.
 func (h *Hub) Audit(ctx context.Context, only Only) *Report {
-	truth := readTruth(ctx, h.Store, h.Certificates)
+	concerned := h.concerned(only)
+	truth := readTruth(ctx, h.Store, concerned)
 	look := h.assessment(truth, only, nil)
-	report := h.report(truth, look.now)
+	report := h.report(concerned, truth, look.now)
 	report.Promises = h.each(only, func(agent Agent) []Promise { return look.assess(ctx, agent) })
 	h.listUndeclared(ctx, report)
 	h.listOrphans(ctx, only, report)
@@ -68,7 +69,7 @@ func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 func (h *Hub) Status(ctx context.Context) *Report {
 	truth := readTruth(ctx, h.Store, h.Certificates)
 	look := h.assessment(truth, Only{}, nil)
-	report := h.report(truth, look.now)
+	report := h.report(h.Certificates, truth, look.now)
 	report.Promises = h.each(Only{}, func(agent Agent) []Promise { return look.assess(ctx, agent) })
 	return report
 }
@@ -82,23 +83,25 @@ type SyncOptions struct {
 }
 
 // Sync obtains what is due, then does one pass over the sinks. Obtaining ends with
-// ctx; the pass has a time-out for each thing that it does.
+// ctx; the pass has a time-out for each thing that it does. Narrowed, it obtains only
+// what belongs there.
 func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
-	truth := h.truth(ctx)
+	concerned := h.concerned(options.Only)
+	truth := h.truth(ctx, concerned)
 	if !options.NoIssue {
 		limited, cancel := withTimeout(ctx, options.Timeout)
 		defer cancel()
-		due := h.orders.due(ctx, h.Issuer, h.Certificates, truth, time.Now())
+		due := h.orders.due(ctx, h.Issuer, concerned, truth, time.Now())
 		h.orders.all(limited, h.Issuer, due, func() {})
 		if len(due) > 0 {
-			truth = h.truth(ctx)
+			truth = h.truth(ctx, concerned)
 		}
 	}
 	for _, name := range options.AcceptStore {
 		h.memory.forget(name)
 	}
 	look := h.assessment(truth, options.Only, options.AcceptStore)
-	report := h.report(truth, look.now)
+	report := h.report(concerned, truth, look.now)
 	report.Promises = h.each(options.Only, func(agent Agent) []Promise { return h.pass(ctx, agent, look) })
 	return report
 }
@@ -115,14 +118,38 @@ func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise 
 	promises := look.assess(ctx, agent)
 	application{h.Store, h.indexer, look, h.rivals}.apply(ctx, agent, promises)
 	for _, p := range promises {
+		if ctx.Err() != nil { // broken off: what it did not see is no news
+			h.log.pushed(p)
+			continue
+		}
 		h.log.promise(p)
 	}
 	return promises
 }
 
+// concerned are the certificates that belong to what only names.
+func (h *Hub) concerned(only Only) []anycert.Certificate {
+	if only == (Only{}) {
+		return h.Certificates
+	}
+	belongs := make(map[string]bool)
+	for _, agent := range h.Agents {
+		if !only.sink(agent.Name) {
+			continue
+		}
+		for _, c := range agent.Certificates {
+			targets, err := agent.targets(c)
+			if err != nil || slices.ContainsFunc(targets, func(t anycert.Target) bool { return only.target(t.Label) }) {
+				belongs[c.Name] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(h.Certificates), func(c anycert.Certificate) bool { return !belongs[c.Name] })
+}
+
 // truth reads the store, and indexes what a person wrote there by hand.
-func (h *Hub) truth(ctx context.Context) Truth {
-	truth := readTruth(ctx, h.Store, h.Certificates)
+func (h *Hub) truth(ctx context.Context, certificates []anycert.Certificate) Truth {
+	truth := readTruth(ctx, h.Store, certificates)
 	h.indexer.index(ctx, truth)
 	return truth
 }
@@ -159,10 +186,10 @@ func (h *Hub) each(only Only, do func(Agent) []Promise) []Promise {
 	return promises
 }
 
-// report describes the certificates; the promises are filled in by the caller.
-func (h *Hub) report(truth Truth, now time.Time) *Report {
+// report describes certificates; the promises are filled in by the caller.
+func (h *Hub) report(certificates []anycert.Certificate, truth Truth, now time.Time) *Report {
 	report := &Report{Schema: reportSchema, Time: now.UTC(), Promises: []Promise{}, Certificates: []CertificateStatus{}}
-	for _, certificate := range h.Certificates {
+	for _, certificate := range certificates {
 		report.Certificates = append(report.Certificates, h.certificate(certificate, truth[certificate.Name], now))
 	}
 	for _, agent := range h.Agents {
@@ -188,6 +215,9 @@ func (h *Hub) certificate(c anycert.Certificate, known Known, now time.Time) Cer
 	}
 	if err := h.orders.failure(c.Name); err != nil {
 		status.Err = err
+	}
+	if c.Suspended { // on purpose: what is wrong with it is not looked at
+		status.Err = nil
 	}
 	if status.Err != nil {
 		status.Problem = status.Err.Error()

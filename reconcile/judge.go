@@ -34,7 +34,7 @@ type judgement struct {
 //	the store        the target                         verdict   action
 //	any              someone else's                     refused
 //	any              could not be read                  unknown
-//	nothing there    carries our mark                   held
+//	nothing there    carries our mark of it             held
 //	nothing there    anything                           waiting
 //	not readable     anything                           unknown
 //	older            carries our mark of a later one    held      (none, or as below when accepted)
@@ -84,9 +84,13 @@ func judge(s sighting) judgement {
 func judgeStore(s sighting) (judgement, bool) {
 	switch {
 	case errors.Is(s.known.Err, anycert.ErrNotFound):
-		if s.observed.Mark != nil && !s.accepted {
+		if mark := s.observed.Mark; mark != nil && mark.Certificate == s.certificate.Name && !s.accepted {
 			return judgement{Held, None, fmt.Sprintf("the store has nothing, but the target carries our version of %s: restore the store, or run `anycert sync --accept-store %s`",
-				stamp(s.observed.Mark.Time), s.certificate.Name)}, true
+				stamp(mark.Time), s.certificate.Name)}, true
+		}
+		if s.observed.Unmarkable && s.observed.Found && s.doubted && !s.accepted {
+			return judgement{Held, None, fmt.Sprintf("the store has nothing, but had a version that was pushed: restore the store, or run `anycert sync --accept-store %s`",
+				s.certificate.Name)}, true
 		}
 		if s.certificate.Issuer == "" {
 			return judgement{Waiting, None, "nothing in the store yet: whoever keeps this certificate has to put it there"}, true
@@ -96,6 +100,8 @@ func judgeStore(s sighting) (judgement, bool) {
 		return judgement{Unknown, None, fmt.Sprintf("%v: undelete that version, or put a new one there; what is served stays", s.known.Err)}, true
 	case s.known.Err != nil:
 		return judgement{Unknown, None, s.known.Err.Error()}, true
+	case s.known.Entry == nil:
+		return judgement{Unknown, None, "the store was not asked for it: this is a bug of anycert, please report it"}, true
 	}
 	return judgement{}, false
 }
@@ -108,7 +114,7 @@ func heldBack(s sighting, entry anycert.Entry) string {
 	case s.observed.Mark != nil && s.observed.Mark.Later(entry):
 		return fmt.Sprintf("the store's version is of %s, the target carries our version of %s: the store went back; restore it, or run `anycert sync --accept-store %s`",
 			stamp(entry.Time), stamp(s.observed.Mark.Time), entry.Name)
-	case s.observed.Unmarkable && s.doubted:
+	case s.observed.Unmarkable && s.doubted && difference(entry, s.observed) != "": // else it was accepted beside us
 		return fmt.Sprintf("the store's version of %s is older than one that was pushed: the store went back; restore it, or run `anycert sync --accept-store %s`",
 			stamp(entry.Time), entry.Name)
 	}
@@ -189,8 +195,17 @@ func sameSecond(a, b time.Time) bool {
 	return a.Truncate(time.Second).Equal(b.Truncate(time.Second))
 }
 
-func sameNames(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+// sameNames compares two sets of domain names. A provider may show each once, and in
+// lower case.
+func sameNames(a, b []string) bool { return slices.Equal(nameSet(a), nameSet(b)) }
+
+func nameSet(names []string) []string {
+	set := make([]string, len(names))
+	for i, name := range names {
+		set[i] = strings.ToLower(name)
+	}
+	slices.Sort(set)
+	return slices.Compact(set)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

@@ -68,16 +68,32 @@ func TestJudge(t *testing.T) {
 		"later mark, accepted":                {func(s *sighting) { later(s); s.accepted = true; s.observed.Digest = anycert.Digest{9} }, Broken, Replace, ""},
 		"later mark on a deleted certificate": {func(s *sighting) { later(s); s.observed.Digest = anycert.Digest{} }, Held, None, ""},
 		"doubted, has a mark":                 {func(s *sighting) { s.doubted = true }, Kept, None, ""},
-		"doubted, no place for a mark":        {func(s *sighting) { byDates(s); s.doubted = true }, Held, None, "older than one that was pushed"},
-		"expired":                             {func(s *sighting) { s.now = s.known.Entry.Leaf.NotAfter.Add(time.Hour) }, Broken, None, "expired"},
-		"absent":                              {absent, Broken, Create, "nothing is there"},
-		"another chain":                       {func(s *sighting) { s.observed.Digest = anycert.Digest{1} }, Broken, Replace, "the chain differs"},
-		"another certificate":                 {func(s *sighting) { s.observed.Digest, s.observed.Serial = anycert.Digest{1}, "1" }, Broken, Replace, "another certificate"},
-		"another certificate, by a rival":     {func(s *sighting) { s.observed.Digest, s.observed.Writer = anycert.Digest{1}, "helm" }, Broken, Replace, "last written by helm"},
-		"another key":                         {func(s *sighting) { s.observed.SPKI = anycert.SPKI{1} }, Broken, Replace, "does not belong"},
-		"no key":                              {func(s *sighting) { s.observed.SPKI = anycert.SPKI{} }, Broken, Replace, "no private key"},
-		"no certificate":                      {func(s *sighting) { s.observed.Digest = anycert.Digest{} }, Broken, Replace, "no certificate"},
-		"no mark":                             {func(s *sighting) { s.observed.Mark = nil }, Broken, Mend, "our mark is missing"},
+		"doubted, no place for a mark": {func(s *sighting) {
+			byDates(s)
+			s.doubted, s.observed.NotAfter = true, s.now
+		}, Held, None, "older than one that was pushed"},
+		"doubted, as promised all the same": {func(s *sighting) { byDates(s); s.doubted = true }, Kept, None, ""},
+		"store empty, no place for a mark": {func(s *sighting) {
+			byDates(s)
+			s.doubted, s.known = true, Known{Err: anycert.ErrNotFound}
+		}, Held, None, "accept-store example"},
+		"store empty, nothing there": {func(s *sighting) {
+			s.observed = anycert.Observed{Unmarkable: true}
+			s.doubted, s.known = true, Known{Err: anycert.ErrNotFound}
+		}, Waiting, None, "nothing issued yet"},
+		"store empty, another's mark there": {func(s *sighting) {
+			s.observed.Mark.Certificate, s.known = "other", Known{Err: anycert.ErrNotFound}
+		}, Waiting, None, "nothing issued yet"},
+		"a later mark of another one":     {func(s *sighting) { later(s); s.observed.Mark.Certificate = "other" }, Broken, Mend, "another version"},
+		"expired":                         {func(s *sighting) { s.now = s.known.Entry.Leaf.NotAfter.Add(time.Hour) }, Broken, None, "expired"},
+		"absent":                          {absent, Broken, Create, "nothing is there"},
+		"another chain":                   {func(s *sighting) { s.observed.Digest = anycert.Digest{1} }, Broken, Replace, "the chain differs"},
+		"another certificate":             {func(s *sighting) { s.observed.Digest, s.observed.Serial = anycert.Digest{1}, "1" }, Broken, Replace, "another certificate"},
+		"another certificate, by a rival": {func(s *sighting) { s.observed.Digest, s.observed.Writer = anycert.Digest{1}, "helm" }, Broken, Replace, "last written by helm"},
+		"another key":                     {func(s *sighting) { s.observed.SPKI = anycert.SPKI{1} }, Broken, Replace, "does not belong"},
+		"no key":                          {func(s *sighting) { s.observed.SPKI = anycert.SPKI{} }, Broken, Replace, "no private key"},
+		"no certificate":                  {func(s *sighting) { s.observed.Digest = anycert.Digest{} }, Broken, Replace, "no certificate"},
+		"no mark":                         {func(s *sighting) { s.observed.Mark = nil }, Broken, Mend, "our mark is missing"},
 		"an older mark": {func(s *sighting) {
 			s.observed.Mark.Digest, s.observed.Mark.Time = anycert.Digest{1}, s.now.Add(-2*time.Hour)
 		}, Broken, Mend, "another version"},
@@ -87,10 +103,14 @@ func TestJudge(t *testing.T) {
 		"another one, not yet active":      {func(s *sighting) { s.observed.Waiting, s.observed.Digest = "add", anycert.Digest{1} }, Broken, Replace, ""},
 		"evidence that cannot be compared": {func(s *sighting) { s.observed.Evidence = "" }, Broken, Replace, "could not be compared"},
 
-		"serial: as promised":          {bySerial, Kept, None, ""},
-		"serial: another":              {func(s *sighting) { bySerial(s); s.observed.Serial = "1" }, Broken, Replace, "another certificate"},
-		"serial: another end":          {func(s *sighting) { bySerial(s); s.observed.NotAfter = s.now }, Broken, Replace, "another certificate"},
-		"serial: another name":         {func(s *sighting) { bySerial(s); s.observed.Names = []string{"example.com"} }, Broken, Replace, "the names differ"},
+		"serial: as promised":  {bySerial, Kept, None, ""},
+		"serial: another":      {func(s *sighting) { bySerial(s); s.observed.Serial = "1" }, Broken, Replace, "another certificate"},
+		"serial: another end":  {func(s *sighting) { bySerial(s); s.observed.NotAfter = s.now }, Broken, Replace, "another certificate"},
+		"serial: another name": {func(s *sighting) { bySerial(s); s.observed.Names = []string{"example.com"} }, Broken, Replace, "the names differ"},
+		"serial: the names in another case": {func(s *sighting) {
+			bySerial(s)
+			s.observed.Names = []string{"Example.com", "*.EXAMPLE.com", "example.com"}
+		}, Kept, None, ""},
 		"serial: another key, if seen": {func(s *sighting) { bySerial(s); s.observed.SPKI = anycert.SPKI{1} }, Broken, Replace, "does not belong"},
 		"dates: as promised":           {byDates, Kept, None, ""},
 		"dates: a fraction of a second": {func(s *sighting) {

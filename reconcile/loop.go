@@ -31,6 +31,9 @@ type reloaded struct {
 // asked for. Both can be broken off at any point.
 const grace = 5 * time.Second
 
+// breakOff is how long after that they have to notice.
+const breakOff = time.Second
+
 // NewLoop makes a loop over hub.
 func NewLoop(hub *Hub, schedule Schedule) *Loop {
 	return &Loop{
@@ -46,8 +49,8 @@ func NewLoop(hub *Hub, schedule Schedule) *Loop {
 func (l *Loop) Health() *Health { return l.health }
 
 // Reload swaps the configuration between two passes. It returns nil when nothing
-// works on the old one any more, and an error when ctx ended before the new one was
-// taken.
+// works on the old one any more, but for what heeds no context, and an error when
+// ctx ended before the new one was taken.
 func (l *Loop) Reload(ctx context.Context, parts Parts, schedule Schedule) error {
 	taken := make(chan struct{})
 	select {
@@ -64,7 +67,7 @@ func (l *Loop) Reload(ctx context.Context, parts Parts, schedule Schedule) error
 }
 
 // Run makes the first pass at once and then one at each tick, until ctx ends. It
-// returns within the grace, whatever a sink does.
+// returns within the grace and a second, whatever a sink does.
 func (l *Loop) Run(ctx context.Context) {
 	round := l.begin(ctx)
 	round.tick()
@@ -133,13 +136,21 @@ func (l *Loop) begin(ctx context.Context) *round {
 func (r *round) tick() { offer(r.ticks, struct{}{}) }
 
 // end lets what is under way come to its end, breaks it off when the grace is over,
-// and waits.
+// and waits, but not for what does not heed its context, like a disk that hangs: that
+// is left to itself.
 func (r *round) end() {
 	r.stop()
-	timer := time.AfterFunc(grace, r.abort)
-	defer timer.Stop()
-	r.wait.Wait()
-	r.abort()
+	defer r.abort()
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.wait.Wait() }()
+	for _, patience := range []time.Duration{grace, breakOff} {
+		select {
+		case <-ended:
+			return
+		case <-time.After(patience):
+			r.abort()
+		}
+	}
 }
 
 // read asks the store at each tick, hands the answer to every worker, and has due
@@ -152,7 +163,10 @@ func (r *round) read() {
 			return
 		case <-r.ticks:
 		}
-		truth := r.hub.truth(r.work)
+		truth := r.hub.truth(r.work, r.hub.Certificates)
+		if r.work.Err() != nil {
+			return
+		}
 		for name, known := range truth {
 			r.hub.log.store(name, known)
 		}
@@ -160,6 +174,7 @@ func (r *round) read() {
 		for _, box := range r.boxes {
 			replace(box, look)
 		}
+		r.health.obtained(r.hub.overdue(truth, time.Now()))
 		r.obtain(truth)
 	}
 }
@@ -183,6 +198,9 @@ func (r *round) serve(agent Agent, box <-chan assessment) {
 		case look := <-box:
 			look.now = time.Now()
 			promises := r.hub.pass(r.work, agent, look)
+			if r.work.Err() != nil { // broken off: it tells nothing
+				return
+			}
 			r.health.passed(agent.Name, time.Now(), promises)
 		}
 	}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,6 +23,16 @@ type orders struct {
 	mu       sync.Mutex
 	underWay map[string]bool
 	failed   map[string]error
+	vain     map[string]vain
+}
+
+// vain is an order that went well and left its certificate as due as it was: our
+// clock is wrong, or the CA gives another thing than it was asked for. Another order
+// would bring the same, and the next one too (law 10).
+type vain struct {
+	version int
+	reason  string // for which it is due
+	until   time.Time
 }
 
 // orderable reports whether the store leaves no doubt that an order may be made:
@@ -38,7 +49,9 @@ func (o *orders) due(ctx context.Context, issuer anycert.Issuer, certificates []
 		return nil
 	}
 	unfinished := make(map[string]bool)
-	names, err := issuer.Unfinished(ctx)
+	limited, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	names, err := issuer.Unfinished(limited)
 	o.changed.journals(err)
 	for _, name := range names {
 		unfinished[name] = true
@@ -46,7 +59,11 @@ func (o *orders) due(ctx context.Context, issuer anycert.Issuer, certificates []
 	var due []anycert.Certificate
 	for _, c := range certificates {
 		known, read := truth[c.Name]
-		if read && orderable(c, known) && (unfinished[c.Name] || issuer.Renewal(c, known.Entry, now).Due(now)) {
+		if !read || !orderable(c, known) {
+			continue
+		}
+		renewal := issuer.Renewal(c, known.Entry, now)
+		if unfinished[c.Name] || renewal.Due(now) && !o.inVain(known.Entry, renewal, now) {
 			due = append(due, c)
 		}
 	}
@@ -76,13 +93,53 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, c anycert.Certi
 	case o.slots <- struct{}{}:
 		defer func() { <-o.slots }()
 	case <-ctx.Done():
-		o.end(c.Name, nil)
+		err := o.failure(c.Name)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("certificate %s: the time was over before its order was begun: allow more, or run it again: %w", c.Name, ctx.Err())
+		}
+		o.end(c.Name, err)
 		return false
 	}
 	entry, err := obtain(ctx, issuer, c)
-	o.end(c.Name, err)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) { // the end was asked for: it is gone on with later
+		o.end(c.Name, o.failure(c.Name))
+		return false
+	}
 	o.changed.order(c, entry, err)
-	return err == nil
+	if err == nil {
+		o.end(c.Name, o.stillDue(c, entry, issuer, time.Now()))
+		return true
+	}
+	o.end(c.Name, err)
+	return false
+}
+
+// stillDue tells whether what was obtained is due again at once; if so, it stays as it is
+// for half of its time.
+func (o *orders) stillDue(c anycert.Certificate, entry anycert.Entry, issuer anycert.Issuer, now time.Time) error {
+	renewal := issuer.Renewal(c, &entry, now)
+	if !renewal.Due(now) {
+		return nil
+	}
+	until := now.Add(max(entry.Leaf.NotAfter.Sub(now)/2, time.Minute))
+	o.mu.Lock()
+	o.vain[c.Name] = vain{entry.Version, renewal.Reason, until}
+	o.mu.Unlock()
+	err := &anycert.PostponedError{Until: until, Err: fmt.Errorf("certificate %s: version %d was obtained and is due again at once (%s): check the clock of this machine, and what the issuer %s gives",
+		c.Name, entry.Version, renewal.Reason, c.Issuer)}
+	o.changed.order(c, entry, err)
+	return err
+}
+
+// inVain reports whether entry was obtained for the very reason why it is due now.
+func (o *orders) inVain(entry *anycert.Entry, renewal anycert.Renewal, now time.Time) bool {
+	if entry == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	past, ok := o.vain[entry.Name]
+	return ok && past.version == entry.Version && past.reason == renewal.Reason && now.Before(past.until)
 }
 
 func obtain(ctx context.Context, issuer anycert.Issuer, c anycert.Certificate) (entry anycert.Entry, err error) {
@@ -92,7 +149,7 @@ func obtain(ctx context.Context, issuer anycert.Issuer, c anycert.Certificate) (
 
 func newOrders(changed *changes) *orders {
 	return &orders{changed: changed, slots: make(chan struct{}, ordersAtOnce),
-		underWay: make(map[string]bool), failed: make(map[string]error)}
+		underWay: make(map[string]bool), failed: make(map[string]error), vain: make(map[string]vain)}
 }
 
 func (o *orders) begin(name string) bool {
@@ -121,6 +178,36 @@ func (o *orders) failure(name string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.failed[name]
+}
+
+// overdue names the certificates that were never obtained and cannot be, and those
+// whose renewal has been due for a quarter of the time that was left then, with the
+// last failure: long before they expire, somebody has to look.
+func (h *Hub) overdue(truth Truth, now time.Time) []string {
+	var lines []string
+	for _, c := range h.Certificates {
+		known := truth[c.Name]
+		if h.Issuer == nil || !orderable(c, known) {
+			continue
+		}
+		why := ""
+		err := h.orders.failure(c.Name)
+		if err != nil {
+			why = ": " + err.Error()
+		}
+		if known.Entry == nil {
+			if err != nil {
+				lines = append(lines, fmt.Sprintf("certificate %s: it could not be obtained yet%s", c.Name, why))
+			}
+			continue
+		}
+		end := known.Entry.Leaf.NotAfter
+		renewal := h.Issuer.Renewal(c, known.Entry, now)
+		if renewal.Due(now) && now.Sub(renewal.At) > end.Sub(renewal.At)/4 {
+			lines = append(lines, fmt.Sprintf("certificate %s: its renewal is due since %s, and it expires at %s%s", c.Name, stamp(renewal.At), stamp(end), why))
+		}
+	}
+	return lines
 }
 
 // unlessAbsent leaves out the absence of what nobody has put there yet: that is

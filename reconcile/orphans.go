@@ -32,13 +32,15 @@ func (h *Hub) Remove(ctx context.Context, orphan Orphan) (err error) {
 	return nil
 }
 
+// listOrphans tells each sink what all sinks of its type declare: two may share a
+// cluster or an account, and what serves the one is no orphan of the other.
 func (h *Hub) listOrphans(ctx context.Context, only Only, report *Report) {
 	for _, agent := range h.Agents {
 		lister, ok := agent.Sink.(anycert.OrphanLister)
 		if !ok || agent.Suspended || !only.sink(agent.Name) {
 			continue
 		}
-		declared, err := declaredTargets(agent)
+		declared, err := h.declaredTargets(agent.Type)
 		var found []anycert.Orphan
 		if err == nil {
 			found, err = orphansOf(ctx, agent, lister, declared)
@@ -64,14 +66,20 @@ func orphansOf(ctx context.Context, agent Agent, lister anycert.OrphanLister, de
 	return lister.Orphans(ctx, declared)
 }
 
-func declaredTargets(agent Agent) ([]anycert.Target, error) {
+// declaredTargets are the targets of all sinks of a type, of what is suspended too.
+func (h *Hub) declaredTargets(kind string) ([]anycert.Target, error) {
 	var declared []anycert.Target
-	for _, certificate := range agent.Certificates {
-		targets, err := agent.Sink.Targets(certificate.Name, certificate.Domains)
-		if err != nil {
-			return nil, err
+	for _, agent := range h.Agents {
+		if agent.Type != kind {
+			continue
 		}
-		declared = append(declared, targets...)
+		for _, certificate := range agent.Certificates {
+			targets, err := agent.targets(certificate)
+			if err != nil {
+				return nil, err
+			}
+			declared = append(declared, targets...)
+		}
 	}
 	return declared, nil
 }

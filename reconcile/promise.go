@@ -71,6 +71,10 @@ type Promise struct {
 	unfinished  bool // it was pushed, and what the sink had to do after that failed
 }
 
+// arrived reports whether the sink took what was pushed. That it could not be seen
+// again afterwards makes a promise unknown and no push undone.
+func (p Promise) arrived() bool { return p.Pushed && (p.Err == nil || p.Verdict == Unknown) }
+
 // StoreErr is why the store gave no entry for the promise; nil when it did, or was
 // not asked.
 func (p Promise) StoreErr() error { return p.sighting.known.Err }
@@ -88,6 +92,12 @@ type Agent struct {
 	Sink         anycert.Sink
 	Certificates []anycert.Certificate
 	Suspended    bool
+}
+
+// targets are the places of a certificate, by the sink's configuration.
+func (a Agent) targets(certificate anycert.Certificate) (targets []anycert.Target, err error) {
+	defer recovered("the targets of certificate "+certificate.Name+" at sink "+a.Name, &err)
+	return a.Sink.Targets(certificate.Name, certificate.Domains)
 }
 
 // Only narrows a pass to one sink, or to one target of it. The zero value takes all.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,11 +247,12 @@ func TestWordsOfAKeyThatCannotBeRead(t *testing.T) {
 // A sync of one sink obtains what belongs there, and answers for nothing else.
 func TestOnlyObtainsWhatBelongsThere(t *testing.T) {
 	other := anycert.Certificate{Name: "other", Domains: []string{"example.com"}, Issuer: "test"}
-	w := bareWorld(t, []anycert.Certificate{example, other}, nil, "prod", "staging")
+	sealed := anycert.Certificate{Name: "sealed", Domains: []string{"example.com"}}
+	w := bareWorld(t, []anycert.Certificate{example, other, sealed}, nil, "prod", "staging")
 	w.hub.Agents[0].Certificates = []anycert.Certificate{example}
-	w.hub.Agents[1].Certificates = []anycert.Certificate{other}
+	w.hub.Agents[1].Certificates = []anycert.Certificate{other, sealed}
 	w.store.Fail = func(_ storetest.Op, name string) error {
-		if name == "other" {
+		if name == "sealed" {
 			return errBroken
 		}
 		return nil
@@ -265,7 +267,9 @@ func TestOnlyObtainsWhatBelongsThere(t *testing.T) {
 	if report.SyncExit() != ExitOK {
 		t.Error("it fails for a certificate that does not belong there")
 	}
-	wantVerdicts(t, w.hub.Audit(t.Context(), Only{Sink: "staging"}), Unknown)
+	if audit := w.hub.Audit(t.Context(), Only{Sink: "staging"}); len(audit.Certificates) != 2 || audit.AuditExit() != ExitFailed {
+		t.Errorf("an audit of the other sink: %v", audit.Certificates)
+	}
 }
 
 // What is suspended on purpose is no failure of a sync or of a status.
@@ -301,11 +305,11 @@ func many(t *testing.T, n int, fault sinktest.Fault) *world {
 // hangingStore does not answer when asked for an entry.
 type hangingStore struct {
 	anycert.Store
-	hangs bool
+	hangs atomic.Bool
 }
 
 func (h *hangingStore) Stat(ctx context.Context, name string) (anycert.Entry, error) {
-	if !h.hangs {
+	if !h.hangs.Load() {
 		return h.Store.Stat(ctx, name)
 	}
 	<-ctx.Done()
@@ -316,14 +320,15 @@ func (h *hangingStore) Stat(ctx context.Context, name string) (anycert.Entry, er
 func TestAStoreThatHangsIsNotAskedForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := many(t, 400, nil)
-		store := &hangingStore{w.store, true}
+		store := &hangingStore{Store: w.store}
+		store.hangs.Store(true)
 		w.hub.Store = store
 		begin := time.Now()
 		wantVerdicts(t, w.audit(), Unknown)
-		if took := time.Since(begin); took > 2*time.Minute {
+		if took := time.Since(begin); took > 5*time.Minute {
 			t.Errorf("an audit took %v", took)
 		}
-		store.hangs = false
+		store.hangs.Store(false)
 		wantVerdicts(t, w.audit(), Broken)
 	})
 }
@@ -333,15 +338,15 @@ func TestAStoreThatHangsWhilePushing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(hangingStore)
 		w := many(t, 200, func(_ context.Context, op string, _ anycert.Target) error {
-			store.hangs = op == "observe"
+			store.hangs.Store(op == "observe")
 			return nil
 		})
 		store.Store = w.store
 		w.hub.Store, w.hub.indexer = store, &indexer{store: store}
-		truth := w.hub.truth(t.Context())
+		truth := w.hub.truth(t.Context(), w.hub.Certificates)
 		begin := time.Now()
 		promises := w.hub.pass(t.Context(), w.hub.Agents[0], w.hub.assessment(truth, Only{}, nil))
-		if took := time.Since(begin); took > 2*time.Minute {
+		if took := time.Since(begin); took > 5*time.Minute {
 			t.Errorf("a pass took %v", took)
 		}
 		wantVerdicts(t, &Report{Promises: promises}, Unknown)
@@ -357,8 +362,26 @@ func TestASinkThatHangsIsNotAskedForHours(t *testing.T) {
 		})
 		begin := time.Now()
 		wantVerdicts(t, w.audit(), Unknown)
-		if took := time.Since(begin); took > 2*time.Minute {
+		if took := time.Since(begin); took > 5*time.Minute {
 			t.Errorf("an audit took %v", took)
+		}
+	})
+}
+
+// Targets that hang, however many, delay the others and hide none of them.
+func TestTargetsThatHangHideNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := many(t, 60, func(ctx context.Context, _ string, target anycert.Target) error {
+			if target.Certificate < "cb" { // the first 26
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		for _, p := range w.sync().Promises {
+			if want := map[bool]Verdict{true: Unknown, false: Kept}[p.Certificate < "cb"]; p.Verdict != want {
+				t.Errorf("%s is %s: %s", p.Target, p.Verdict, p.Reason)
+			}
 		}
 	})
 }
@@ -391,8 +414,10 @@ func TestReadyTellsWhatCannotBeObtained(t *testing.T) {
 		issuer := &issuer{world: w, err: errBroken}
 		w.hub.Issuer = issuer
 		loop := start(t, w)
-		if lines := loop.Health().Ready(time.Now()); len(lines) == 0 {
-			t.Error("nothing was ever obtained, and it says it is ready")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if lines := loop.Health().Ready(time.Now()); len(lines) != 1 || !strings.Contains(lines[0], errBroken.Error()) {
+			t.Errorf("nothing was ever obtained, and it says: %v", lines)
 		}
 		w.put("example", certs.Options{}) // by another process
 		time.Sleep(2 * time.Minute)
@@ -418,5 +443,31 @@ func TestIssuedDuringAPass(t *testing.T) {
 		}, "prod")
 		w.put("example", certs.Options{})
 		wantVerdicts(t, w.hub.Sync(t.Context(), SyncOptions{Only: Only{"prod", "web/example"}}), Kept)
+	})
+}
+
+// dueAlways is an issuer whose certificates are due again as soon as they are written:
+// our clock is wrong, or the CA gives another thing than it was asked for.
+type dueAlways struct{ issuer }
+
+func (*dueAlways) Renewal(_ anycert.Certificate, _ *anycert.Entry, now time.Time) anycert.Renewal {
+	return anycert.Renewal{At: now, Reason: "it has expired"}
+}
+
+// Law 10: what is due again as soon as it was obtained is no reason to hammer the CA.
+func TestLaw10WhatStaysDueIsNotObtainedEachMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := bareWorld(t, []anycert.Certificate{example}, nil, "prod")
+		issuer := &dueAlways{issuer{world: w}}
+		w.hub.Issuer = issuer
+		start(t, w)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := issuer.count(); n != 1 {
+			t.Errorf("%d orders within the hour", n)
+		}
+		if !strings.Contains(w.log.String(), "check the clock") {
+			t.Errorf("log:\n%s", w.log.String())
+		}
 	})
 }

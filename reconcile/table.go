@@ -51,7 +51,9 @@ func (p Promise) Words() string {
 		words = past(p.Action) + " (was: " + p.Because + ")"
 	case p.Pushed && p.Verdict == Waiting:
 		words = past(p.Action) + " (was: " + p.Because + "); now: " + p.Reason
-	case p.Pushed:
+	case p.arrived() && p.Verdict == Unknown:
+		words = past(p.Action) + " (was: " + p.Because + "), but not seen again: " + p.Reason
+	case p.Pushed, p.Action != None && p.Err != nil:
 		words = "could not " + string(p.Action) + ": " + p.Reason
 	case p.Action != None:
 		words = "to " + string(p.Action) + ": " + p.Reason

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,18 +30,32 @@ const (
 // certificate whose reading fails stands there with its error; the others do not
 // suffer.
 func readTruth(ctx context.Context, store anycert.EntryReader, certificates []anycert.Certificate) Truth {
+	names := make([]string, len(certificates))
+	for i, certificate := range certificates {
+		names[i] = certificate.Name
+	}
+	return readAll(ctx, names, func(ctx context.Context, name string) Known { return stat(ctx, store, name) })
+}
+
+// readAll calls read for each name, some at a time.
+func readAll(ctx context.Context, names []string, read func(context.Context, string) Known) Truth {
 	var (
-		mu    sync.Mutex
-		truth = make(Truth, len(certificates))
-		group errgroup.Group
+		mu       sync.Mutex
+		truth    = make(Truth, len(names))
+		patience = patience{limit: storeReaders, hurry: 2 * time.Second}
+		group    errgroup.Group
 	)
 	group.SetLimit(storeReaders)
-	for _, certificate := range certificates {
+	for _, name := range names {
 		group.Go(func() error {
-			known := stat(ctx, store, certificate.Name)
+			var known Known
+			_ = patience.ask(ctx, storeTimeout, func(ctx context.Context) error {
+				known = read(ctx, name)
+				return known.Err
+			})
 			mu.Lock()
 			defer mu.Unlock()
-			truth[certificate.Name] = known
+			truth[name] = known
 			return nil
 		})
 	}
@@ -72,16 +87,19 @@ type indexer struct {
 // reading is what the data of a version brought.
 type reading struct {
 	version int
+	time    time.Time // numbers begin anew when an entry is removed with its metadata
 	known   Known
 }
 
 // index replaces each ErrUnindexed in truth by what reading the data brought.
 func (x *indexer) index(ctx context.Context, truth Truth) {
+	var names []string
 	for name, known := range truth {
 		if errors.Is(known.Err, anycert.ErrUnindexed) {
-			truth[name] = x.one(ctx, name)
+			names = append(names, name)
 		}
 	}
+	maps.Copy(truth, readAll(ctx, names, x.one))
 }
 
 // stat is the package's stat, indexed.
@@ -100,7 +118,7 @@ func (x *indexer) one(ctx context.Context, name string) Known {
 	if err == nil {
 		return Known{Entry: &current}
 	}
-	if past, ok := x.recall(name); ok && past.version == current.Version {
+	if past, ok := x.recall(name); ok && past.version == current.Version && past.time.Equal(current.Time) {
 		return past.known
 	}
 	entry, err := x.store.Index(ctx, name)
@@ -108,9 +126,9 @@ func (x *indexer) one(ctx context.Context, name string) Known {
 	case err == nil:
 		return Known{Entry: &entry}
 	case errors.Is(err, anycert.ErrForbidden) && entry.Leaf != nil: // a follower or a laptop may read and not write
-		return x.keep(name, reading{entry.Version, Known{Entry: &entry}})
+		return x.keep(name, reading{entry.Version, entry.Time, Known{Entry: &entry}})
 	case errors.Is(err, anycert.ErrMalformed) && current.Version > 0:
-		return x.keep(name, reading{current.Version, Known{Err: err}})
+		return x.keep(name, reading{current.Version, current.Time, Known{Err: err}})
 	}
 	return Known{Err: err}
 }
@@ -157,13 +175,17 @@ func (m *memory) forget(certificate string) {
 	delete(m.latest, certificate)
 }
 
-// doubts reports whether a later version than entry was seen.
-func (m *memory) doubts(entry *anycert.Entry) bool {
-	if entry == nil {
-		return false
-	}
+// doubts reports whether a later version of a certificate was seen than the store
+// has, or one at all where the store has none.
+func (m *memory) doubts(certificate string, known Known) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	mark, ok := m.latest[entry.Name]
-	return ok && mark.Later(*entry)
+	mark, ok := m.latest[certificate]
+	switch {
+	case !ok:
+		return false
+	case known.Entry != nil:
+		return mark.Later(*known.Entry)
+	}
+	return errors.Is(known.Err, anycert.ErrNotFound)
 }

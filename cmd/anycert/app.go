@@ -102,7 +102,7 @@ type session interface{ Close(context.Context) error }
 // close gives the session with the store back, so that no lease is left behind. That
 // it cannot is no reason to fail: the lease ends by itself.
 func (a *app) close(s session) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	_ = s.Close(ctx)
 }

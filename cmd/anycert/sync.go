@@ -59,7 +59,7 @@ failed, was refused or is held.`,
 	}
 	out.flag(cmd)
 	flags := cmd.Flags()
-	only = a.onlyFlag(cmd, "push to one `SINK[/TARGET]` alone")
+	only = a.onlyFlag(cmd, "obtain what belongs to one `SINK[/TARGET]`, and push there alone")
 	flags.BoolVar(&options.NoIssue, "no-issue", false, "obtain nothing, push only")
 	flags.DurationVar(&options.Timeout, "timeout", 10*time.Minute, "how long to wait for certificates that are being obtained")
 	flags.StringSliceVar(&options.AcceptStore, "accept-store", nil, "believe the store about certificate `NAME` although it went back")
