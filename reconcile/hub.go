@@ -28,6 +28,7 @@ type Hub struct {
 	memory  *memory
 	orders  *orders
 	rivals  *rivals
+	first   *firstLook
 }
 
 // New makes a hub. Changes of what it sees and everything that it does are logged to
@@ -41,6 +42,7 @@ func New(parts Parts, log *slog.Logger) *Hub {
 	}
 	h.orders = newOrders(h.log)
 	h.rivals = new(rivals)
+	h.first = newFirstLook(parts.Agents)
 	return h
 }
 
@@ -58,7 +60,7 @@ func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 	truth := readTruth(ctx, h.Store, concerned)
 	look := h.assessment(truth, only, nil)
 	report := h.report(concerned, truth, look.now)
-	report.Promises = h.each(only, func(agent Agent) []Promise { return look.assess(ctx, agent) })
+	report.Promises = h.compare(ctx, look)
 	h.listUndeclared(ctx, report)
 	h.listOrphans(ctx, only, report)
 	return report
@@ -70,8 +72,17 @@ func (h *Hub) Status(ctx context.Context) *Report {
 	truth := readTruth(ctx, h.Store, h.Certificates)
 	look := h.assessment(truth, Only{}, nil)
 	report := h.report(h.Certificates, truth, look.now)
-	report.Promises = h.each(Only{}, func(agent Agent) []Promise { return look.assess(ctx, agent) })
+	report.Promises = h.compare(ctx, look)
 	return report
+}
+
+// compare looks at every sink, and judges when the marks at all of them are known.
+func (h *Hub) compare(ctx context.Context, look assessment) []Promise {
+	promises := h.each(look.only, func(agent Agent) []Promise { return look.assess(ctx, agent) })
+	for i := range promises {
+		look.conclude(&promises[i], promises[i].sighting)
+	}
+	return promises
 }
 
 // SyncOptions narrow a Sync.
@@ -116,6 +127,10 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 // pass is one round of one sink over its promises.
 func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise {
 	promises := look.assess(ctx, agent)
+	h.first.seen(agent.Name)
+	if look.only == (Only{}) && wantsFirstLook(promises) {
+		h.first.wait(ctx)
+	}
 	application{h.Store, h.indexer, look, h.rivals}.apply(ctx, agent, promises)
 	for _, p := range promises {
 		if ctx.Err() != nil { // broken off: what it did not see is no news

@@ -3,9 +3,11 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,6 +122,45 @@ func TestLaw2HoldsWithoutAMark(t *testing.T) {
 	w.store.Restore(snapshot)
 	wantVerdicts(t, w.sync(), Held)
 	wantVerdicts(t, w.hub.Sync(t.Context(), SyncOptions{AcceptStore: []string{"example"}}), Kept)
+}
+
+// Law 2 in a new process: a provider without marks that answers before the others is
+// not downgraded, and one that is alone waits for nobody.
+func TestLaw2ANewProcessLooksAtTheMarksFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(ctx context.Context, op string, target anycert.Target) error {
+			if target.Key == "slow" && op == "observe" {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}
+		w := bareWorld(t, []anycert.Certificate{example}, slow, "slow", "quick")
+		w.put("example", certs.Options{})
+		agents := slices.Clone(w.hub.Agents)
+		agents[1].Sink = markless{agents[1].Sink}
+		w.hub.Agents = agents
+		snapshot := w.store.Snapshot()
+		second := w.put("example", certs.Options{})
+		wantVerdicts(t, w.sync(), Kept)
+
+		w.store.Restore(snapshot)
+		fresh := New(w.hub.Parts, slog.New(slog.DiscardHandler))
+		wantVerdicts(t, fresh.Audit(t.Context(), Only{}), Held)
+		fresh = New(w.hub.Parts, slog.New(slog.DiscardHandler))
+		wantVerdicts(t, fresh.Sync(t.Context(), SyncOptions{}), Held)
+		if !w.serves("quick", "web/example", second) {
+			t.Error("what has no mark was downgraded")
+		}
+
+		w.sides["quick"].Delete("web/example")
+		alone := w.hub.Parts
+		alone.Agents = agents[1:]
+		start := time.Now()
+		New(alone, slog.New(slog.DiscardHandler)).Sync(t.Context(), SyncOptions{})
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("alone, it waited %v", took)
+		}
+	})
 }
 
 // markless is a sink at a provider that has no place for a mark.
