@@ -31,6 +31,7 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what does not heed the first
 	app := &app{out: os.Stdout, errOut: os.Stderr}
 	root := app.command()
 	root.SetArgs(args)

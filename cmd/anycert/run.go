@@ -60,7 +60,7 @@ func (a *app) daemon(ctx context.Context, graph *config.Graph, log *slog.Logger)
 	loop := reconcile.NewLoop(reconcile.New(graph.Parts(), log), graph.Schedule)
 	listener, err := net.Listen("tcp", graph.Listen)
 	if err != nil {
-		return fmt.Errorf("listening for health checks: %w: change http.listen, or end what listens there", err)
+		return fmt.Errorf("listening for health checks: %w: change http.listen (or PORT, which wins over it), or end what listens there", err)
 	}
 	server := &http.Server{
 		Handler:           web.Handler(loop.Health()),
@@ -105,6 +105,9 @@ func (a *app) reloads(ctx context.Context, hangups <-chan os.Signal, loop *recon
 		if err != nil {
 			log.Error("the configuration was not taken over, the last good one stays in force", "reason", err)
 			continue
+		}
+		if next.Listen != graph.Listen {
+			log.Warn("http.listen was changed: that takes effect at the next start", "listens", graph.Listen, "configured", next.Listen)
 		}
 		a.close(graph)
 		graph = next
