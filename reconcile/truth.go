@@ -37,7 +37,7 @@ func readTruth(ctx context.Context, store anycert.EntryReader, certificates []an
 	return readAll(ctx, names, func(ctx context.Context, name string) Known { return stat(ctx, store, name) })
 }
 
-// readAll calls read for each name, some at a time.
+// readAll calls read for each name, some at a time, each within storeTimeout.
 func readAll(ctx context.Context, names []string, read func(context.Context, string) Known) Truth {
 	var (
 		mu       sync.Mutex
@@ -64,8 +64,6 @@ func readAll(ctx context.Context, names []string, read func(context.Context, str
 }
 
 func stat(ctx context.Context, store anycert.EntryReader, name string) Known {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	entry, err := store.Stat(ctx, name)
 	if err != nil {
 		return Known{Err: err}
@@ -112,8 +110,6 @@ func (x *indexer) stat(ctx context.Context, name string) Known {
 }
 
 func (x *indexer) one(ctx context.Context, name string) Known {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	current, err := x.store.Stat(ctx, name) // with ErrUnindexed comes the version
 	if err == nil {
 		return Known{Entry: &current}
