@@ -6,6 +6,11 @@ SHELL := /bin/bash
 
 BIN := bin
 
+# One set of flags for all, and the release's: any other makes Go compile a thousand
+# packages anew.
+export GOFLAGS += -trimpath
+export CGO_ENABLED = 0
+
 .PHONY: help
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'

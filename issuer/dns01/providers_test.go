@@ -33,7 +33,7 @@ var samples = map[string]map[string]string{
 	"linode":       {"LINODE_TOKEN": "secret-1"},
 	"ovh":          {"OVH_APPLICATION_KEY": "key", "OVH_APPLICATION_SECRET": "secret-1", "OVH_CONSUMER_KEY": "secret-2"},
 	"porkbun":      {"PORKBUN_API_KEY": "secret-1", "PORKBUN_SECRET_API_KEY": "secret-2"},
-	"rfc2136":      {"DNSUPDATE_NAMESERVER": "192.0.2.53"},
+	"rfc2136":      {"RFC2136_NAMESERVER": "192.0.2.53", "RFC2136_TSIG_KEY": "key", "RFC2136_TSIG_SECRET": "c2VjcmV0LTE=", "DNSUPDATE_TSIG_ALGORITHM": "hmac-sha256."},
 	"route53":      {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret-1", "AWS_REGION": "eu-central-1"},
 	"vultr":        {"VULTR_API_KEY": "secret-1"},
 	"gcloud":       {"GCE_PROJECT": "project", "GCE_SERVICE_ACCOUNT": serviceAccount},

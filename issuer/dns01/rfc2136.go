@@ -18,12 +18,16 @@ import (
 // (GSS-TSIG) and of tsig-keygen's files are left to lego, one value at a time.
 func rfc2136Spec() spec {
 	const p = "DNSUPDATE_"
+	settings := append(paced(p),
+		plain(p+"NAMESERVER"), plain(p+"TSIG_KEY"), plain(p+"TSIG_ALGORITHM"), secret(p+"TSIG_SECRET"), plain(p+"TSIG_FILE"),
+		plain(p+"TSIG_GSS_REALM"), plain(p+"TSIG_GSS_USERNAME"), secret(p+"TSIG_GSS_PASSWORD"), plain(p+"TSIG_GSS_KEYTAB_FILE"),
+		plain(p+"ZONES"), plain(p+"DNS_TIMEOUT"), plain(p+"SEQUENCE_INTERVAL"))
+	for _, known := range settings { // as lego called them before
+		settings = append(settings, also("RFC2136_"+strings.TrimPrefix(known.name, p), known.name))
+	}
 	return spec{
-		settings: append(paced(p),
-			plain(p+"NAMESERVER"), plain(p+"TSIG_KEY"), plain(p+"TSIG_ALGORITHM"), secret(p+"TSIG_SECRET"), plain(p+"TSIG_FILE"),
-			plain(p+"TSIG_GSS_REALM"), plain(p+"TSIG_GSS_USERNAME"), secret(p+"TSIG_GSS_PASSWORD"), plain(p+"TSIG_GSS_KEYTAB_FILE"),
-			plain(p+"ZONES"), plain(p+"DNS_TIMEOUT"), plain(p+"SEQUENCE_INTERVAL")),
-		needs: [][]string{{p + "NAMESERVER"}},
+		settings: settings,
+		needs:    [][]string{{p + "NAMESERVER"}},
 		build: func(v *values) (backend, error) {
 			algorithm := dns.CanonicalName(v.textOr(p+"TSIG_ALGORITHM", dns.HmacSHA1))
 			if algorithm == "gss-tsig." || v.text(p+"TSIG_FILE") != "" {
