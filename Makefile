@@ -17,16 +17,24 @@ help: ## show this list
 
 .PHONY: build
 build: ## the anycert binary, into bin/
-	go build -ldflags '-s -w' -o $(BIN)/ ./cmd/anycert
+	go build -buildvcs=auto -ldflags '-s -w' -o $(BIN)/ ./cmd/anycert
+
+.PHONY: image
+image: ## the OCI image for amd64 and arm64, into dist/: no container engine needed, the same bytes each time
+	go run -C internal/release . image
+
+.PHONY: release
+release: ## archives for linux and darwin, bills of materials, SHA256SUMS, into dist/
+	go run -C internal/release . archives
 
 .PHONY: demo
 demo: build ## the main job on this machine; REAL=1 builds and uses the real Vault and kube-apiserver, KEEP=1 leaves the daemon running
 	@go build -o $(BIN)/ ./cmd/anycert-demo
-	$(if $(REAL),go run ./internal/testenv/cmd/rig build)
+	$(if $(REAL),go run ./internal/testenv/cmd/rig build vault etcd kube-apiserver)
 	@$(BIN)/anycert-demo -anycert $(BIN)/anycert $(if $(REAL),-real) $(if $(KEEP),-keep)
 
 .PHONY: rig
-rig: ## build the real Vault, etcd, kube-apiserver and kubectl once (about 15 minutes when cold)
+rig: ## build the real Vault, etcd, kube-apiserver, kubectl and helm once (about 15 minutes when cold)
 	go run ./internal/testenv/cmd/rig build
 
 .PHONY: packages
@@ -39,13 +47,28 @@ test: packages rig ## every test, on the real parts (Debian, as root for a few p
 	go test -count=1 -timeout 20m ./...
 
 .PHONY: check
-check: ## the gate before a commit: format, vet, lint, race detector, short fuzz
+check: ## the gate before a commit: format, vet, lint, race detector, short fuzz, secrets, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
-	go run honnef.co/go/tools/cmd/staticcheck@2026.2.2 -checks inherit,-ST1005,-SA1019 ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST1005,-SA1019 ./...
 	CGO_ENABLED=1 go test -race -short . ./reconcile ./store/... ./issuer/... ./sinks/... ./internal/config/...
 	go test -run '^$$' -fuzz FuzzParseBundle -fuzztime 10s .
 	go test -run '^$$' -fuzz FuzzLoad -fuzztime 10s ./internal/config
+	$(MAKE) secrets vuln
+
+.PHONY: secrets
+secrets: ## search every commit and the working tree for secrets; what is allowed stands in .gitleaks.toml
+	go run github.com/zricethezav/gitleaks/v8@v8.30.1 git --config .gitleaks.toml --no-banner --redact --verbose .
+	go run github.com/zricethezav/gitleaks/v8@v8.30.1 dir --config .gitleaks.toml --no-banner --redact --verbose .
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what the binary calls; says so where their database cannot be reached
+	@status=0; out=$$(go run golang.org/x/vuln/cmd/govulncheck@v1.8.0 ./cmd/anycert 2>&1) || status=$$?; \
+	if grep -q '^govulncheck: fetching vulnerabilities' <<<"$$out"; then \
+		echo 'vuln: NOT CHECKED: the database https://vuln.go.dev cannot be reached from here'; \
+	else \
+		echo "$$out"; exit $$status; \
+	fi
 
 .PHONY: breaks
 breaks: ## break each law on purpose: its test must see it

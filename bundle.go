@@ -3,6 +3,7 @@ package anycert
 import (
 	"bytes"
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -17,6 +18,7 @@ const (
 	MaxCertificatePEM = 128 << 10 // bytes of the PEM text of a chain
 	MaxKeyPEM         = 16 << 10  // bytes of the PEM text of a key
 	MaxChain          = 10        // certificates in a chain
+	MaxIssuerRSA      = 8192      // bits of an issuer's RSA key, as in crypto/tls: the work grows with the square
 )
 
 // Bundle is one certificate chain and its private key, checked to belong
@@ -114,6 +116,9 @@ func checkChain(chain []*x509.Certificate) error {
 		return malformed("certificate: %w", err)
 	}
 	for i := 1; i < len(chain); i++ {
+		if key, ok := chain[i].PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > MaxIssuerRSA {
+			return malformed("certificate %d of the chain has an RSA key of %d bits, %d are allowed", i+1, key.N.BitLen(), MaxIssuerRSA)
+		}
 		if err := chain[i-1].CheckSignatureFrom(chain[i]); err != nil {
 			return malformed("certificate %d of the chain did not sign certificate %d (%w): put the leaf first, then each issuer", i+1, i, err)
 		}

@@ -33,6 +33,9 @@ var (
 	ErrRefused = errors.New("refused")
 	// ErrClaimed: another process is at this order; leave it.
 	ErrClaimed = errors.New("another process is at it")
+	// ErrUnchanged: an issuer looked for something newer than the store has, and there
+	// is nothing. Nothing was written, and nothing is wrong.
+	ErrUnchanged = errors.New("nothing newer is there")
 )
 
 // PostponedError says that an order is not tried before Until, and what went wrong

@@ -32,10 +32,10 @@ type Store interface {
 
 	// Index makes Stat answer for an entry that someone wrote by hand: it reads
 	// and verifies the current version and writes what Stat needs beside it. It
-	// writes nothing when that is there already and true. ErrUnindexed: a later
-	// anycert wrote it, and it is left alone. The Entry that comes with
-	// ErrForbidden is whole and verified if its Leaf is set: it may be read, but
-	// not written.
+	// writes nothing when that is there already and true. The Entry that comes
+	// with ErrForbidden is whole and verified if its Leaf is set: it may be read,
+	// but not written. ErrUnindexed as well: a later anycert wrote what is beside
+	// it, and that is left alone.
 	Index(ctx context.Context, name string) (Entry, error)
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 
 	"github.com/go-acme/lego/v4/acme/api"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // ca is one configured issuer at work.
@@ -92,7 +92,7 @@ func (c *ca) trusting() (*http.Transport, error) {
 	var bundle []byte
 	if c.CABundle != "" {
 		var err error
-		if bundle, err = os.ReadFile(c.CABundle); err != nil {
+		if bundle, err = trusted.Read(c.CABundle, maxRoots); err != nil {
 			return nil, uncounted{fmt.Errorf("reading ca_bundle: %w", err)}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-acme/lego/v4/acme/api"
@@ -20,6 +21,9 @@ import (
 const (
 	requestTime = 30 * time.Second // for one request and its answer
 	maxAnswer   = 1 << 20          // bytes of one answer
+	maxAnswers  = 64 << 20         // bytes of all answers of one order
+	maxHeader   = 64 << 10         // bytes of one answer's header, which names alternate chains
+	maxRoots    = 1 << 20          // bytes of a ca_bundle
 )
 
 // newTransport makes the transport of one issuer: connections are kept from order
@@ -34,6 +38,8 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 		ForceAttemptHTTP2:     true,
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConnsPerHost:   8,
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 }
 
@@ -56,6 +62,7 @@ type bound struct {
 	ctx  context.Context
 	next http.RoundTripper
 
+	left  atomic.Int64 // bytes that answers may still have
 	mu    sync.Mutex
 	later map[string]time.Duration // Retry-After of the last answer, by URL
 }
@@ -64,6 +71,7 @@ type bound struct {
 // directory.
 func newCore(ctx context.Context, transport http.RoundTripper, userAgent, directory, account string, key crypto.PrivateKey) (*api.Core, *bound, error) {
 	b := &bound{ctx: ctx, next: transport, later: map[string]time.Duration{}}
+	b.left.Store(maxAnswers)
 	client := &http.Client{Transport: b, Timeout: requestTime, CheckRedirect: sameHost} // a fresh one: lego wraps its Transport
 	core, err := api.New(client, userAgent, directory, account, key)
 	if err != nil {
@@ -73,7 +81,9 @@ func newCore(ctx context.Context, transport http.RoundTripper, userAgent, direct
 }
 
 // sameHost lets a redirect stay where the request went: requests are signed for
-// one CA.
+// one CA. The addresses that a directory or an order names may lie elsewhere, as
+// RFC 8555 has it: what is sent there is public but for its signature, which is good
+// for that address alone. lego asks over https only.
 func sameHost(request *http.Request, via []*http.Request) error {
 	switch first := via[0].URL; {
 	case len(via) >= 5:
@@ -98,18 +108,32 @@ func (b *bound) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	b.note(request.URL.String(), response.Header.Get("Retry-After"))
 	response.Body = &boundBody{
-		Reader: io.LimitReader(response.Body, maxAnswer),
-		body:   response.Body,
-		end:    func() { stop(); cancel(nil) },
+		order: b,
+		left:  maxAnswer,
+		body:  response.Body,
+		end:   func() { stop(); cancel(nil) },
 	}
 	return response, nil
 }
 
 // boundBody is the body of an answer, bounded in length and time.
 type boundBody struct {
-	io.Reader
-	body io.Closer
-	end  func()
+	order *bound
+	left  int64
+	body  io.ReadCloser
+	end   func()
+}
+
+func (b *boundBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		return 0, fmt.Errorf("the CA's answer has more than %d bytes", maxAnswer)
+	}
+	if b.order.left.Add(-int64(n)) < 0 {
+		return 0, fmt.Errorf("the CA's answers to one order have more than %d bytes", maxAnswers)
+	}
+	return n, err
 }
 
 func (b *boundBody) Close() error {

@@ -81,6 +81,10 @@ func (c *changes) order(certificate anycert.Certificate, entry anycert.Entry, er
 	case err == nil:
 		c.news(about, "", true)
 		c.log.Info("obtained", append(attrs, "version", entry.Version, "digest", entry.Digest.String())...)
+	case errors.Is(err, anycert.ErrUnchanged):
+		if c.news(about, "", true) {
+			c.log.Info("looked at again, and nothing newer is there", attrs...)
+		}
 	case errors.Is(err, anycert.ErrClaimed):
 		if c.news(about, "claimed", false) {
 			c.log.Info("another process is obtaining it", attrs...)
@@ -90,8 +94,9 @@ func (c *changes) order(certificate anycert.Certificate, entry anycert.Entry, er
 			c.log.Warn("order postponed", append(attrs, "until", postponed.Until, "reason", postponed.Err)...)
 		}
 	default:
-		c.news(about, err.Error(), false)
-		c.log.Error("order failed", append(attrs, "reason", err)...)
+		if c.news(about, err.Error(), false) {
+			c.log.Error("order failed", append(attrs, "reason", err)...)
+		}
 	}
 }
 

@@ -9,67 +9,97 @@ import (
 
 // Health tells two things that must not be mixed up: whether the loop turns, and
 // whether the promises are kept (law 11). A sealed Vault or a dead cluster is the
-// second; only the first is a reason to restart a process.
+// second; only the first is a reason to restart a process. For machines that count, the
+// same is in a Snapshot.
 type Health struct {
+	orders *orders
+	began  time.Time
+
 	mu       sync.Mutex
+	turnedAt time.Time
 	deadline time.Time // when the loop must have turned again
 	stale    time.Duration
-	config   error // why the last reload was not taken over
-	sinks    map[string]*sinkHealth
-	overdue  []string // certificates that should have been obtained, and why they were not
-}
 
-type sinkHealth struct {
-	last     time.Time // end of the last pass
-	promises []Promise
+	config   error     // why the last reload was not taken over
+	reloaded time.Time // when the configuration in force was
+
+	storeRead    time.Time // when the store last answered for every certificate
+	certificates []CertificateState
+	overdue      []string // certificates that should have been obtained, and why they were not
+	issuers      []string
+	sinks        map[string]*record
 }
 
 // slack is how much later than due a turn of the loop may be: it only hands out work
 // and never waits for it.
 const slack = 30 * time.Second
 
-func newHealth(agents []Agent) *Health {
-	h := &Health{deadline: time.Now().Add(slack)}
-	h.configured(agents)
+func newHealth(hub *Hub) *Health {
+	now := time.Now()
+	h := &Health{orders: hub.orders, began: now, deadline: now.Add(slack), reloaded: now}
+	h.configured(hub)
 	return h
 }
 
-func (h *Health) configured(agents []Agent) {
+// configured goes over to the configuration of hub, and keeps what is known of the
+// parts that are still in it.
+func (h *Health) configured(hub *Hub) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	before := h.sinks
-	h.sinks = make(map[string]*sinkHealth)
 	h.stale = staleAfter // more by the schedule, which may be another
-	for _, agent := range agents {
+	h.issuers = hub.issuers()
+	before := h.sinks
+	h.sinks = make(map[string]*record)
+	for _, agent := range hub.Agents {
 		if agent.Suspended {
 			continue
 		}
-		h.sinks[agent.Name] = new(sinkHealth)
-		if known := before[agent.Name]; known != nil {
-			h.sinks[agent.Name] = known
+		known := before[agent.Name]
+		if known == nil {
+			known = newRecord()
 		}
+		known.configured(agent)
+		h.sinks[agent.Name] = known
 	}
+	h.readAs(hub.states(nil, time.Now()))
 }
 
 func (h *Health) turned(now time.Time, next time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.deadline = now.Add(next + slack + grace)
+	h.turnedAt, h.deadline = now, now.Add(next+slack+grace)
 	h.stale = max(h.stale, staleAfter, 3*next)
 }
 
-func (h *Health) passed(sink string, now time.Time, promises []Promise) {
+func (h *Health) passed(sink string, began, ended time.Time, promises []Promise) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if known := h.sinks[sink]; known != nil {
-		known.last, known.promises = now, promises
+		known.passed(began, ended, promises)
 	}
 }
 
-func (h *Health) obtained(overdue []string) {
+// read takes note of what the store said, and of what should have been obtained.
+func (h *Health) read(now time.Time, certificates []CertificateState, overdue []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.overdue = overdue
+	h.readAs(certificates)
+	if !slices.ContainsFunc(certificates, func(c CertificateState) bool { return !c.answered() }) {
+		h.storeRead = now
+	}
+}
+
+// readAs puts certificates in the place of what was known of them.
+func (h *Health) readAs(certificates []CertificateState) {
+	before := make(map[string]CertificateState, len(h.certificates))
+	for _, c := range h.certificates {
+		before[c.Name] = c
+	}
+	for i, c := range certificates {
+		certificates[i] = c.remembering(before[c.Name])
+	}
+	h.certificates = certificates
 }
 
 // Configuration tells how the last reload ended. A wrong file is reported until it is
@@ -77,7 +107,9 @@ func (h *Health) obtained(overdue []string) {
 func (h *Health) Configuration(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.config = err
+	if h.config = err; err == nil {
+		h.reloaded = time.Now()
+	}
 }
 
 // Live returns nil while the loop turns.
@@ -95,14 +127,17 @@ func (h *Health) Live(now time.Time) error {
 const staleAfter = 5 * time.Minute
 
 // Ready returns nil when every promise was seen kept or waiting by the last pass of
-// its sink, none of these passes is stale, and no certificate is overdue; else one line
-// for each that is not.
+// its sink, none of these passes is stale, the store answers, and no certificate is
+// overdue; else one line for each that is not.
 func (h *Health) Ready(now time.Time) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	lines := slices.Clone(h.overdue)
 	if h.config != nil {
 		lines = append(lines, "the configuration file was not taken over: "+h.config.Error())
+	}
+	if since := later(h.began, h.storeRead); now.Sub(since) > h.stale { // a hub without sinks has no promise that says so
+		lines = append(lines, fmt.Sprintf("the store has not answered for every certificate for %s", now.Sub(since).Round(time.Second)))
 	}
 	for name, sink := range h.sinks {
 		switch {
@@ -113,11 +148,18 @@ func (h *Health) Ready(now time.Time) []string {
 			lines = append(lines, fmt.Sprintf("sink %s: no pass has ended for %s", name, now.Sub(sink.last).Round(time.Second)))
 		}
 		for _, p := range sink.promises {
-			if p.Verdict != Kept && p.Verdict != Waiting {
+			if !p.well() {
 				lines = append(lines, fmt.Sprintf("%s at %s %s: %s: %s", p.Certificate, p.Sink, p.Target, p.Verdict, p.Reason))
 			}
 		}
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

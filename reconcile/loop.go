@@ -38,7 +38,7 @@ const breakOff = time.Second
 func NewLoop(hub *Hub, schedule Schedule) *Loop {
 	return &Loop{
 		schedule: schedule,
-		health:   newHealth(hub.Agents),
+		health:   newHealth(hub),
 		hub:      hub,
 		reload:   make(chan reloaded),
 		wake:     make(chan struct{}, 1),
@@ -85,8 +85,11 @@ func (l *Loop) Run(ctx context.Context) {
 			round.tick()
 		case next := <-l.reload:
 			round.end()
+			if ctx.Err() != nil {
+				return // nothing new is begun, the grace is over
+			}
 			l.hub, l.schedule = l.hub.With(next.parts), next.schedule
-			l.health.configured(l.hub.Agents)
+			l.health.configured(l.hub)
 			close(next.taken)
 			round = l.begin(ctx)
 			round.tick()
@@ -174,7 +177,8 @@ func (r *round) read() {
 		for _, box := range r.boxes {
 			replace(box, look)
 		}
-		r.health.obtained(r.hub.overdue(truth, time.Now()))
+		now := time.Now()
+		r.health.read(now, r.hub.states(truth, now), r.hub.overdue(truth, now))
 		r.obtain(truth)
 	}
 }
@@ -201,7 +205,7 @@ func (r *round) serve(agent Agent, box <-chan assessment) {
 			if r.work.Err() != nil { // broken off: it tells nothing
 				return
 			}
-			r.health.passed(agent.Name, time.Now(), promises)
+			r.health.passed(agent.Name, look.now, time.Now(), promises)
 		}
 	}
 }

@@ -182,7 +182,7 @@ func TestLaw11SilenceIsAnAlarm(t *testing.T) {
 
 // Law 11: a loop that stands still is not alive.
 func TestLaw11AStandingLoopIsNotAlive(t *testing.T) {
-	health := newHealth(nil)
+	health := newHealth(hubOf())
 	now := time.Now()
 	health.turned(now, time.Minute)
 	if err := health.Live(now.Add(time.Minute)); err != nil {
@@ -191,17 +191,49 @@ func TestLaw11AStandingLoopIsNotAlive(t *testing.T) {
 	if health.Live(now.Add(3*time.Minute)) == nil {
 		t.Error("a loop that missed two ticks counts as alive")
 	}
-	health.configured([]Agent{{Name: "prod"}})
+	health.configured(hubOf(Agent{Name: "prod"}))
 	if len(health.Ready(now)) == 0 {
 		t.Error("ready before the first pass has ended")
 	}
-	health.passed("prod", now, nil)
+	health.passed("prod", now, now, nil)
 	if len(health.Ready(now)) != 0 {
 		t.Error("not ready after a pass in which all is kept")
 	}
 	if len(health.Ready(now.Add(time.Hour))) == 0 {
 		t.Error("ready although nobody has looked for an hour")
 	}
+}
+
+// Law 11: a hub that issues for followers has no sinks. That it cannot read its store is
+// told nevertheless.
+func TestLaw11ASealedStoreWithoutSinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var sealed atomic.Bool
+		w.store.Fail = func(storetest.Op, string) error {
+			if sealed.Load() {
+				return anycert.ErrUnavailable
+			}
+			return nil
+		}
+		loop := start(t, w)
+		ready := func(after time.Duration) []string {
+			time.Sleep(after)
+			synctest.Wait()
+			return loop.Health().Ready(time.Now())
+		}
+		if lines := ready(time.Hour); len(lines) != 0 {
+			t.Errorf("not ready: %v", lines)
+		}
+		sealed.Store(true)
+		if lines := ready(10 * time.Minute); len(lines) != 1 || !strings.Contains(lines[0], "the store has not answered") {
+			t.Errorf("a store that is sealed for ten minutes: %v", lines)
+		}
+		sealed.Store(false)
+		if lines := ready(time.Minute); len(lines) != 0 {
+			t.Errorf("it does not recover by itself: %v", lines)
+		}
+	})
 }
 
 // What the hub itself obtains does not wait for the next tick.
@@ -261,6 +293,36 @@ func TestLoopEndsWithinTheGrace(t *testing.T) {
 		<-ended
 		if took := time.Since(asked); took > 10*time.Second {
 			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// An end that is asked for while a reload waits for the old passes begins no new ones.
+func TestLoopEndsWithinTheGraceOfAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int32
+		w := bareWorld(t, []anycert.Certificate{example}, func(ctx context.Context, _ string, _ anycert.Target) error {
+			looks.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}, "stuck")
+		w.put("example", certs.Options{})
+		loop := NewLoop(w.hub, every(time.Minute))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); loop.Run(ctx) }()
+		synctest.Wait()
+		reloaded := make(chan error)
+		go func() { reloaded <- loop.Reload(ctx, w.hub.Parts, every(time.Minute)) }()
+		time.Sleep(time.Second)
+		before, asked := looks.Load(), time.Now()
+		cancel()
+		if err := <-reloaded; !errors.Is(err, context.Canceled) {
+			t.Errorf("reload: %v", err)
+		}
+		<-ended
+		if took := time.Since(asked); took > grace+breakOff || looks.Load() != before {
+			t.Errorf("it took %v, and looked %d times more", took, looks.Load()-before)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type orders struct {
 	underWay map[string]bool
 	failed   map[string]error
 	vain     map[string]vain
+	ended    map[string]Tally // of each issuer
 }
 
 // vain is an order that went well and left its certificate as due as it was: our
@@ -106,6 +108,11 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, c anycert.Certi
 		return false
 	}
 	o.changed.order(c, entry, err)
+	if errors.Is(err, anycert.ErrUnchanged) { // no order was made
+		o.end(c.Name, nil)
+		return false
+	}
+	o.count(c.Issuer, err)
 	if err == nil {
 		o.end(c.Name, o.stillDue(c, entry, issuer, time.Now()))
 		return true
@@ -149,7 +156,8 @@ func obtain(ctx context.Context, issuer anycert.Issuer, c anycert.Certificate) (
 
 func newOrders(changed *changes) *orders {
 	return &orders{changed: changed, slots: make(chan struct{}, ordersAtOnce),
-		underWay: make(map[string]bool), failed: make(map[string]error), vain: make(map[string]vain)}
+		underWay: make(map[string]bool), failed: make(map[string]error), vain: make(map[string]vain),
+		ended: make(map[string]Tally)}
 }
 
 func (o *orders) begin(name string) bool {
@@ -171,6 +179,26 @@ func (o *orders) end(name string, err error) {
 		return
 	}
 	o.failed[name] = err
+}
+
+// count takes note of how an order ended.
+func (o *orders) count(issuer string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended[issuer] == nil {
+		o.ended[issuer] = NewOrderTally()
+	}
+	o.ended[issuer][orderOutcome(err)]++
+}
+
+// tally is a copy of what was counted of an issuer.
+func (o *orders) tally(issuer string) Tally {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended[issuer] == nil {
+		return NewOrderTally()
+	}
+	return maps.Clone(o.ended[issuer])
 }
 
 // failure is why the last order for name failed; nil when it did not.

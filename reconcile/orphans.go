@@ -85,13 +85,13 @@ func (h *Hub) declaredTargets(kind string) ([]anycert.Target, error) {
 }
 
 // listUndeclared names what is in the store and not in the configuration. It is
-// pushed nowhere. Whoever may not list is told nothing.
+// pushed nowhere. A follower that may not list is told nothing: it does not need to.
 func (h *Hub) listUndeclared(ctx context.Context, report *Report) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	names, err := h.Store.Names(ctx)
 	if err != nil {
-		if !errors.Is(err, anycert.ErrForbidden) {
+		if h.Issuer != nil || !errors.Is(err, anycert.ErrForbidden) {
 			report.Notes = append(report.Notes, fmt.Sprintf("undeclared entries of the store could not be listed: %v", err))
 		}
 		return

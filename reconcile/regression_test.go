@@ -178,11 +178,11 @@ func TestAVersionThatIsWrittenAnew(t *testing.T) {
 
 // After a reload to a quicker schedule a worker that stands still is told by it.
 func TestStalenessFollowsTheSchedule(t *testing.T) {
-	health, now := newHealth([]Agent{{Name: "prod"}}), time.Now()
+	health, now := newHealth(hubOf(Agent{Name: "prod"})), time.Now()
 	health.turned(now, 24*time.Hour)
-	health.configured([]Agent{{Name: "prod"}})
+	health.configured(hubOf(Agent{Name: "prod"}))
 	health.turned(now, time.Minute)
-	health.passed("prod", now, nil)
+	health.passed("prod", now, now, nil)
 	if len(health.Ready(now.Add(time.Hour))) == 0 {
 		t.Error("with a pass due each minute, none for an hour counts as ready")
 	}

@@ -53,6 +53,9 @@ func bareWorld(t *testing.T, certificates []anycert.Certificate, fault sinktest.
 	return w
 }
 
+// hubOf is a hub that is asked for nothing but its sinks.
+func hubOf(agents ...Agent) *Hub { return New(Parts{Agents: agents}, slog.New(slog.DiscardHandler)) }
+
 // forSink tells a fault which sink asks, by the target's key.
 func forSink(name string, fault sinktest.Fault) sinktest.Fault {
 	if fault == nil {
@@ -180,6 +183,13 @@ func (i *issuer) Obtain(_ context.Context, c anycert.Certificate) (anycert.Entry
 		return anycert.Entry{}, i.err
 	}
 	return i.world.put(c.Name, certs.Options{}), nil
+}
+
+// set changes what it answers from now on.
+func (i *issuer) set(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.err = err
 }
 
 func (i *issuer) Unfinished(context.Context) ([]string, error) { return nil, nil }

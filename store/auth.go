@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // loginMethod logs in at auth/MOUNT/login with what credentials returns.
@@ -75,7 +75,8 @@ func (v *vault) grant(ctx context.Context, client *api.Client, r request) (grant
 type givenToken struct{ source anycert.Credential }
 
 // login looks how long the token lives. A token that may not look at itself is
-// taken as it is.
+// taken as it is. Older Vaults, and OpenBao, do not say whether it was the token that
+// they refused: one that could look at itself before has ended.
 func (g givenToken) login(ctx context.Context, v *vault) (grant, error) {
 	if v.current != nil { // it has ended or was refused: there may be another
 		g.source.Refused()
@@ -90,9 +91,10 @@ func (g givenToken) login(ctx context.Context, v *vault) (grant, error) {
 	}
 	got, err := v.send(ctx, client, lookupSelf)
 	switch {
-	case errors.Is(err, anycert.ErrForbidden) && v.current != nil && v.current.token.Reveal() == token.Reveal():
+	case errors.Is(err, anycert.ErrForbidden) && v.current != nil && v.current.token.Reveal() == token.Reveal() && (v.unrenewed == nil || invalidToken(err)):
 		return grant{}, fmt.Errorf("%w: Vault does not know the token, it has ended or was revoked: give another", anycert.ErrForbidden)
 	case errors.Is(err, anycert.ErrForbidden):
+		v.policy(err)
 		return grant{token: token}, nil
 	case err != nil:
 		return grant{}, err
@@ -126,8 +128,11 @@ func (u usualToken) Secret(context.Context) (anycert.Secret, error) {
 		return anycert.Secret{}, fmt.Errorf("%w: VAULT_TOKEN is not set: set it, or configure store.vault.auth", anycert.ErrForbidden)
 	}
 	path := filepath.Join(u.home, ".vault-token")
-	text, err := os.ReadFile(path)
-	if err != nil {
+	text, err := trusted.Read(path, trusted.MaxCredential)
+	switch {
+	case errors.Is(err, anycert.ErrRefused), errors.Is(err, anycert.ErrMalformed):
+		return anycert.Secret{}, fmt.Errorf("%w: %w", anycert.ErrForbidden, err)
+	case err != nil:
 		return anycert.Secret{}, fmt.Errorf("%w: VAULT_TOKEN is not set, and %s cannot be read: log in, or configure store.vault.auth", anycert.ErrForbidden, path)
 	}
 	return anycert.NewSecret(strings.TrimSpace(string(text))), nil

@@ -50,10 +50,16 @@ func fault(ctx context.Context, r request, body []byte, err error) error {
 	}
 	said := strings.Join(refusal.Errors, " ")
 	switch status := refusal.StatusCode; {
+	case status == http.StatusForbidden && r.capability != "":
+		refused := &refusedError{path: r.path, capability: r.capability, invalid: strings.Contains(said, "invalid token")}
+		if r.capability == "list" {
+			refused.path += "/" // as a policy has to name it
+		}
+		return refused
 	case r.grant && status < 500 && status != http.StatusTooManyRequests && status != http.StatusPreconditionFailed:
 		return fmt.Errorf("%w: Vault refuses %s with HTTP %d: %s", anycert.ErrForbidden, r.path, status, quote(refusal.Errors, r.body))
 	case status == http.StatusForbidden:
-		return &refusedError{path: r.path, capability: r.capability}
+		return fmt.Errorf("%w: Vault refuses %s", anycert.ErrForbidden, r.path)
 	case status == http.StatusNotFound && strings.Contains(said, "no handler for route"):
 		return unavailable("nothing is mounted in Vault where %s would be: enable a KV version 2 secrets engine there, or correct the mount", r.path)
 	case status == http.StatusNotFound && deletedVersion(body):
@@ -73,14 +79,24 @@ func fault(ctx context.Context, r request, body []byte, err error) error {
 	}
 }
 
-// refusedError is a refusal of Vault's policies, or of the token itself.
-type refusedError struct{ path, capability string }
+// refusedError is a refusal of Vault's policies, or of the token itself. Newer Vaults
+// tell which.
+type refusedError struct {
+	path, capability string
+	invalid          bool // it is the token
+}
 
 func (e *refusedError) Error() string {
 	return fmt.Sprintf("%v: the token's policies lack %s on %s", anycert.ErrForbidden, e.capability, e.path)
 }
 
 func (e *refusedError) Unwrap() error { return anycert.ErrForbidden }
+
+// invalidToken reports whether a refusal speaks of the token, not of its policies.
+func invalidToken(err error) bool {
+	refused, ok := errors.AsType[*refusedError](err)
+	return ok && refused.invalid
+}
 
 // deletedVersion reports whether a 404 speaks of a version that was there once.
 func deletedVersion(body []byte) bool {

@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // maxAnswer bounds an answer. A raft entry of Vault has 1 MiB at most by default,
 // and a list of 50,000 names fits.
 const maxAnswer = 4 << 20
+
+// maxRoots bounds a file of CAs, in bytes: all that a system trusts have about 220 KiB.
+const maxRoots = 1 << 20
 
 // guard is the transport of every request that carries a token: to one host
 // alone, whatever answers say, and back with a bounded answer.
@@ -70,7 +73,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := trusted.Read(file, maxRoots)
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA for Vault: %w", err)
 	}

@@ -43,7 +43,7 @@ func calls(ctx context.Context, store *Store, bundle *anycert.Bundle) map[string
 			return err
 		},
 		"Field": func() error { _, err := store.ReadField(ctx, "secret/dns#token"); return err },
-		"Probe": func() error { _, err := store.Probe(ctx); return err },
+		"Probe": func() error { _, err := store.Probe(ctx, nil); return err },
 		"write": func() error {
 			_, err := store.vault.writeData(ctx, store.path("certs", "example"), 0, map[string]string{"tls.key": bundle.KeyPEM().Reveal()})
 			return err

@@ -31,9 +31,22 @@ const (
 // MaxLeaf is the size in bytes of the largest leaf, in DER, that fits.
 const MaxLeaf = maxPieces * maxValue / 4 * 3
 
-// errNewer says that a later anycert wrote the index; it is an ErrUnindexed that
+// newerError says that a later anycert wrote the index; it is an ErrUnindexed that
 // must not be mended.
-var errNewer = fmt.Errorf("its metadata was written by a later anycert and is left alone: upgrade anycert: %w", anycert.ErrUnindexed)
+type newerError struct{ schema int }
+
+func (e *newerError) Error() string {
+	return fmt.Sprintf("its metadata has schema %d and was written by a later anycert, this one knows schema %d and leaves it alone: upgrade this anycert", e.schema, schema)
+}
+
+func (e *newerError) Unwrap() error { return anycert.ErrUnindexed }
+
+func isNewer(err error) bool { return errors.As(err, new(*newerError)) }
+
+// leftAlone comes with an entry that is whole, and whose index is not to be written.
+type leftAlone struct{ error }
+
+func (e leftAlone) Unwrap() []error { return []error{e.error, anycert.ErrForbidden} }
 
 // index is what the custom metadata says of one version.
 type index struct {
@@ -73,7 +86,7 @@ func encodeIndex(i index) (map[string]string, error) {
 func decodeIndex(custom map[string]string, current int) (index, error) {
 	version, err := strconv.Atoi(custom[keySchema])
 	if err == nil && version > schema {
-		return index{}, fmt.Errorf("schema %d, this anycert knows schema %d: %w", version, schema, errNewer)
+		return index{}, &newerError{version}
 	}
 	if err != nil || version != schema || custom[keyVersion] != strconv.Itoa(current) {
 		return index{}, anycert.ErrUnindexed

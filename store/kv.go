@@ -128,8 +128,12 @@ type written struct {
 // writeData writes the next version if expected is the current one, else
 // ErrConflict.
 func (v *vault) writeData(ctx context.Context, path kvPath, expected int, fields map[string]string) (written, error) {
+	capability := "update"
+	if expected == 0 {
+		capability = "create"
+	}
 	answer, err := v.call(ctx, request{
-		method: http.MethodPut, path: path.data(), capability: "create and update",
+		method: http.MethodPut, path: path.data(), capability: capability,
 		body: map[string]any{"options": map[string]int{"cas": expected}, "data": fields},
 	})
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // appRole shows a role id and a secret id
@@ -95,7 +95,7 @@ type tokenFile string
 func (f tokenFile) Refused() {}
 
 func (f tokenFile) Secret(context.Context) (anycert.Secret, error) {
-	text, err := os.ReadFile(string(f))
+	text, err := trusted.Read(string(f), trusted.MaxCredential)
 	if err != nil {
 		return anycert.Secret{}, fmt.Errorf("%w: reading the service account's token: %w", anycert.ErrForbidden, err)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,35 +14,29 @@ import (
 	"github.com/anycert/anycert"
 )
 
-// Access is what a token may do, as Probe has found.
+// Access is what Probe has found.
 type Access struct {
-	Server       string            // version of Vault
-	Life         time.Duration     // that the token had when it was looked at; 0: for ever
-	List         bool              // Names
-	Records      bool              // orders and accounts: what an issuer needs
-	Certificates map[string]Rights // by name
-}
-
-// Rights are what a token may do with one certificate. A right that the policies
-// give is there even if nothing was stored yet.
-type Rights struct {
-	Stat  bool // what audit and status need
-	Get   bool // what sync and pull need
-	Put   bool // what an issuer needs
-	Index bool // what lets hand-written entries be looked at
+	Server  string            // version of Vault
+	Life    time.Duration     // that the token had when it was looked at; 0: for ever
+	Missing []Right           // of those asked about, with the capabilities that are not there
+	Serving *x509.Certificate // what Vault itself shows for TLS; nil without TLS
 }
 
 // Probe tries everything that can be tried without reading a key or writing:
 // whether Vault is there and unsealed, whether the login works, whether the mount
-// is a KV version 2 secrets engine, and what the token may do with the
-// certificates named.
-func (s *Store) Probe(ctx context.Context, names ...string) (Access, error) {
-	access, err := s.probe(ctx, names)
+// is a KV version 2 secrets engine, and which of some rights the token has. A right
+// that the policies give is there even if nothing was stored yet.
+func (s *Store) Probe(ctx context.Context, rights []Right) (Access, error) {
+	access, err := s.probe(ctx, rights)
 	return access, s.wrap(err, "probing")
 }
 
-func (s *Store) probe(ctx context.Context, names []string) (Access, error) {
+func (s *Store) probe(ctx context.Context, rights []Right) (Access, error) {
 	server, err := s.vault.health(ctx)
+	if err != nil {
+		return Access{}, err
+	}
+	serving, err := s.vault.serving(ctx)
 	if err != nil {
 		return Access{}, err
 	}
@@ -52,41 +47,11 @@ func (s *Store) probe(ctx context.Context, names []string) (Access, error) {
 	if err := s.vault.checkMount(ctx, s.mount); err != nil {
 		return Access{}, err
 	}
-	may, err := s.vault.capabilities(ctx, s.probePaths(names))
+	missing, err := s.vault.missing(ctx, rights)
 	if err != nil {
 		return Access{}, err
 	}
-	access := Access{
-		Server: server, Life: using.life, Certificates: make(map[string]Rights),
-		List:    may(s.path(certsKind, "").metadata(), "list"),
-		Records: true,
-	}
-	for _, kind := range []string{anycert.KindOrder, anycert.KindAccount} {
-		path := s.path(kind, "probe")
-		access.Records = access.Records && may(path.data(), "read", "create", "update") && may(path.metadata(), "delete")
-	}
-	for _, name := range names {
-		path := s.path(certsKind, name)
-		index := may(path.metadata(), "read", "patch")
-		access.Certificates[name] = Rights{
-			Stat:  may(path.metadata(), "read"),
-			Get:   may(path.data(), "read"),
-			Put:   may(path.data(), "create", "update") && index,
-			Index: may(path.data(), "read") && index,
-		}
-	}
-	return access, nil
-}
-
-func (s *Store) probePaths(names []string) []string {
-	paths := []string{s.path(certsKind, "").metadata()}
-	for _, kind := range []string{anycert.KindOrder, anycert.KindAccount} {
-		paths = append(paths, s.path(kind, "probe").data(), s.path(kind, "probe").metadata())
-	}
-	for _, name := range names {
-		paths = append(paths, s.path(certsKind, name).data(), s.path(certsKind, name).metadata())
-	}
-	return paths
+	return Access{Server: server, Life: using.life, Missing: missing, Serving: serving}, nil
 }
 
 // health needs no token
@@ -121,6 +86,24 @@ func (v *vault) health(ctx context.Context) (version string, err error) {
 	return found.Version, nil
 }
 
+// serving is the certificate of Vault's listener, or of what stands before it.
+func (v *vault) serving(ctx context.Context) (*x509.Certificate, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, v.address+"/v1/sys/health", nil)
+	if err != nil {
+		return nil, unavailable("its address is not one: %w", err)
+	}
+	request.Header.Set("User-Agent", v.userAgent)
+	response, err := v.http.Do(request)
+	if err != nil {
+		return nil, networkFault(err)
+	}
+	defer response.Body.Close()
+	if response.TLS == nil {
+		return nil, nil
+	}
+	return response.TLS.PeerCertificates[0], nil
+}
+
 // checkMount finds out which secrets engine there is. Vault tells that to whoever
 // may do anything below it.
 func (v *vault) checkMount(ctx context.Context, mount string) error {
@@ -144,11 +127,17 @@ func (v *vault) checkMount(ctx context.Context, mount string) error {
 	return nil
 }
 
-// capabilities returns whether a token may do something
+const capabilitiesSelf = "sys/capabilities-self"
+
+// missing returns what of rights a token does not have
 // (https://developer.hashicorp.com/vault/api-docs/system/capabilities-self).
-func (v *vault) capabilities(ctx context.Context, paths []string) (may func(path string, capabilities ...string) bool, err error) {
+func (v *vault) missing(ctx context.Context, rights []Right) (missing []Right, err error) {
+	paths := []string{capabilitiesSelf} // an empty list is refused
+	for _, right := range rights {
+		paths = append(paths, right.Path)
+	}
 	got, err := v.call(ctx, request{
-		method: http.MethodPut, path: "sys/capabilities-self", capability: "update",
+		method: http.MethodPut, path: capabilitiesSelf, capability: "update",
 		body: map[string][]string{"paths": paths},
 	})
 	if err != nil {
@@ -160,16 +149,15 @@ func (v *vault) capabilities(ctx context.Context, paths []string) (may func(path
 	if json.Unmarshal(got.body, &found) != nil || found.Data == nil {
 		return nil, fmt.Errorf("%w: what answers there is not Vault", anycert.ErrMalformed)
 	}
-	return func(path string, capabilities ...string) bool {
+	for _, right := range rights {
 		var given []string
-		if json.Unmarshal(found.Data[path], &given) != nil {
-			return false
+		if json.Unmarshal(found.Data[right.Path], &given) == nil && slices.Contains(given, "root") {
+			continue
 		}
-		for _, needed := range capabilities {
-			if !slices.Contains(given, needed) && !slices.Contains(given, "root") {
-				return false
-			}
+		right.Capabilities = slices.DeleteFunc(slices.Clone(right.Capabilities), func(c string) bool { return slices.Contains(given, c) })
+		if len(right.Capabilities) > 0 {
+			missing = append(missing, right)
 		}
-		return true
-	}, nil
+	}
+	return missing, nil
 }

@@ -29,7 +29,7 @@ func TestSealedRestoredRestarted(t *testing.T) {
 		_, err = store.Put(ctx, "example", 2, bundle(t), origin)
 		isError(t, err, anycert.ErrUnavailable, "sealed")
 	}
-	_, err = store.Probe(ctx)
+	_, err = store.Probe(ctx, nil)
 	isError(t, err, anycert.ErrUnavailable, "sealed")
 
 	check(t, server.Unseal(ctx))

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -46,6 +47,8 @@ type sessions struct {
 	vouched time.Time // the token was good until then
 	barred  time.Time // no login before then
 	why     error     // what the last login was refused with
+
+	unrenewed error // what kept a token from being renewed; nil: nothing that is known
 }
 
 // authenticator obtains a token: by a login, or by reading one that was given.
@@ -102,6 +105,9 @@ func (v *vault) replace(ctx context.Context, revoked bool) (*session, error) {
 	}
 	given, err := v.authenticate.login(ctx, v)
 	if errors.Is(err, anycert.ErrForbidden) {
+		if v.unrenewed != nil {
+			err = fmt.Errorf("%w; the token could not be renewed: %w", err, v.unrenewed)
+		}
 		v.barred, v.why = now.Add(loginPause), err
 	}
 	if err != nil {
@@ -138,7 +144,8 @@ func (v *vault) begin(given grant, asked time.Time) (*session, error) {
 // renew returns the session to go on with, or nil when a login is needed.
 func (v *vault) renew(ctx context.Context, s *session) *session {
 	now := v.now()
-	given, err := v.grant(ctx, s.client, request{method: http.MethodPut, path: "auth/token/renew-self", body: map[string]string{}})
+	given, err := v.grant(ctx, s.client, request{method: http.MethodPut, path: renewSelf, body: map[string]string{}, capability: "update"})
+	v.policy(err)
 	if errors.Is(err, anycert.ErrUnavailable) {
 		later := *s // Vault is away; the token is still good
 		later.renewAt = now.Add(min(renewPause, s.endsAt.Sub(now)))
@@ -187,6 +194,18 @@ func (v *vault) doubt(ctx context.Context, used *session) (*session, error) {
 	return v.replace(ctx, true)
 }
 
+// policy keeps in mind that a policy is why a token cannot be renewed.
+func (v *vault) policy(err error) {
+	if _, refused := errors.AsType[*refusedError](err); err == nil || refused && !invalidToken(err) {
+		v.unrenewed = err
+	}
+}
+
+const (
+	renewSelf  = "auth/token/renew-self"
+	revokeSelf = "auth/token/revoke-self"
+)
+
 var lookupSelf = request{method: http.MethodGet, path: "auth/token/lookup-self", capability: "read"}
 
 // logout revokes the token of a login.
@@ -201,6 +220,9 @@ func (v *vault) logout(ctx context.Context) error {
 	if s == nil || !s.ours {
 		return nil
 	}
-	_, err = v.send(ctx, s.client, request{method: http.MethodPut, path: "auth/token/revoke-self", body: map[string]string{}, capability: "update"})
+	_, err = v.send(ctx, s.client, request{method: http.MethodPut, path: revokeSelf, body: map[string]string{}, capability: "update"})
+	if invalidToken(err) { // somebody else has revoked it
+		return nil
+	}
 	return err
 }

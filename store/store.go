@@ -77,8 +77,12 @@ func (s *Store) stat(ctx context.Context, name string) (map[string]string, anyce
 		return found.custom, entry, anycert.ErrDeleted
 	}
 	known, err := decodeIndex(found.custom, found.version)
-	if err != nil {
+	switch {
+	case isNewer(err):
 		return found.custom, entry, err
+	case err != nil:
+		at := s.path(certsKind, name)
+		return found.custom, entry, fmt.Errorf("%w, with a token that has read on %s and patch on %s", err, at.data(), at.metadata())
 	}
 	entry.Digest, entry.Leaf, entry.Origin = known.digest, known.leaf, known.origin
 	return found.custom, entry, nil
@@ -134,7 +138,7 @@ func (s *Store) put(ctx context.Context, name string, expected int, bundle *anyc
 	}
 	old, current, err := s.stat(ctx, name)
 	switch {
-	case errors.Is(err, errNewer):
+	case isNewer(err):
 		return anycert.Entry{}, err
 	case errors.Is(err, anycert.ErrUnindexed), errors.Is(err, anycert.ErrNotFound), errors.Is(err, anycert.ErrDeleted):
 	case err != nil:
@@ -182,7 +186,8 @@ func (s *Store) repeated(ctx context.Context, name string, expected int, bundle 
 }
 
 // Index implements anycert.Store. When the token may read the entry and not write
-// its metadata, the Entry that comes with ErrForbidden is whole and verified.
+// its metadata, or a later anycert wrote that, the Entry that comes with
+// ErrForbidden is whole and verified.
 func (s *Store) Index(ctx context.Context, name string) (anycert.Entry, error) {
 	doing := "certificate " + name + ", indexing"
 	if err := anycert.CheckName(name); err != nil {
@@ -194,9 +199,10 @@ func (s *Store) Index(ctx context.Context, name string) (anycert.Entry, error) {
 
 func (s *Store) index(ctx context.Context, name string) (anycert.Entry, error) {
 	old, entry, err := s.stat(ctx, name)
-	if err != nil && (!errors.Is(err, anycert.ErrUnindexed) || errors.Is(err, errNewer)) {
+	if err != nil && !errors.Is(err, anycert.ErrUnindexed) {
 		return entry, err
 	}
+	unindexed := err
 	bundle, err := s.bundle(ctx, name, entry.Version)
 	if err != nil {
 		return entry, err
@@ -205,6 +211,9 @@ func (s *Store) index(ctx context.Context, name string) (anycert.Entry, error) {
 		return entry, nil
 	}
 	entry.Digest, entry.Leaf, entry.Origin = bundle.Digest(), bundle.Leaf(), anycert.Origin{}
+	if isNewer(unindexed) {
+		return entry, leftAlone{unindexed}
+	}
 	custom, err := encodeIndex(index{version: entry.Version, digest: entry.Digest, leaf: entry.Leaf})
 	if err != nil {
 		return entry, err

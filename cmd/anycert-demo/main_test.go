@@ -1,18 +1,18 @@
 package main
 
 import (
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/anycert/anycert/internal/testenv/program"
 )
 
 // The demo ends well, with nothing built but anycert and with the real parts. It
 // checks itself at each step: exit codes, certificates issued, writes counted.
 func TestDemo(t *testing.T) {
 	anycert := filepath.Join(t.TempDir(), "anycert")
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", anycert, "../anycert")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building anycert: %v\n%s", err, out)
+	if err := program.Build(t.Context(), anycert); err != nil {
+		t.Fatal(err)
 	}
 	t.Run("without the rig", func(t *testing.T) {
 		t.Setenv("ANYCERT_RIG", t.TempDir())

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/reconcile"
 )
@@ -93,18 +94,36 @@ func (a *app) hub() (hub *reconcile.Hub, end func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, warning := range graph.Warnings {
+		log.Warn(warning)
+	}
 	return reconcile.New(graph.Parts(), log), func() { a.close(graph) }, nil
+}
+
+// exposed are the graph's warnings and that of the configuration itself, which is told
+// to those who set a hub up: it holds no secret.
+func (a *app) exposed(graph *config.Graph) []string {
+	path, err := a.path()
+	if err != nil {
+		return graph.Warnings
+	}
+	if warning := config.Exposed(path); warning != "" {
+		return append([]string{warning}, graph.Warnings...)
+	}
+	return graph.Warnings
 }
 
 // session is with a store.
 type session interface{ Close(context.Context) error }
 
 // close gives the session with the store back, so that no lease is left behind. That
-// it cannot is no reason to fail: the lease ends by itself.
+// it cannot is no reason to fail: the lease ends by itself. A missing right is told.
 func (a *app) close(s session) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	_ = s.Close(ctx)
+	if err := s.Close(ctx); errors.Is(err, anycert.ErrForbidden) {
+		fmt.Fprintf(a.errOut, "anycert: the login could not be given back, and ends by itself: %s\n", reconcile.Clean(err.Error()))
+	}
 }
 
 // paint is colour on a terminal that did not ask for none (https://no-color.org).

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be
 				return err
 			}
 			defer a.close(graph)
+			for _, warning := range a.exposed(graph) {
+				fmt.Fprintf(a.errOut, "warning: %s\n", reconcile.Clean(warning))
+			}
 			fmt.Fprintf(a.out, "%s is good: %s, %s\n", reconcile.Clean(path),
 				count(len(graph.Certificates), "certificate"), count(len(graph.Agents), "sink"))
 			if !connect {
@@ -68,7 +72,13 @@ func (a *app) tryAll(ctx context.Context, probes []config.Probe) error {
 func (a *app) try(ctx context.Context, probe config.Probe) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := probe.Try(ctx); err != nil {
+	err := probe.Try(ctx)
+	var warning config.Warning
+	switch {
+	case errors.As(err, &warning):
+		fmt.Fprintf(a.out, "%s: ok, but %s\n", probe.Part, reconcile.Clean(warning.Error()))
+		return true
+	case err != nil:
 		text := strings.TrimPrefix(err.Error(), probe.Part+": ") // some say it themselves
 		fmt.Fprintf(a.out, "%s: %s\n", probe.Part, reconcile.Clean(text))
 		return false

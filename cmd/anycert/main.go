@@ -24,6 +24,10 @@ func main() {
 	// net/http prints by it all that HTTP/2 carries, tokens and keys among it, under
 	// GODEBUG=http2debug=2.
 	log.SetOutput(io.Discard)
+	if err := forbidDumps(); err != nil {
+		fmt.Fprintf(os.Stderr, "anycert: %v\n", err)
+		os.Exit(reconcile.ExitFailed)
+	}
 	os.Exit(run(os.Args[1:]))
 }
 
@@ -105,8 +109,8 @@ Begin with a configuration and let it be checked:
 	_ = root.RegisterFlagCompletionFunc("config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 	_ = root.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error"))
 	_ = root.RegisterFlagCompletionFunc("log-format", words("text", "json"))
-	root.AddCommand(a.runCommand(), a.syncCommand(), a.auditCommand(), a.pullCommand(),
-		a.statusCommand(), a.checkCommand(), a.pruneCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.syncCommand(), a.auditCommand(), a.importCommand(), a.pullCommand(),
+		a.statusCommand(), a.checkCommand(), a.policyCommand(), a.pruneCommand(), a.versionCommand())
 	return root
 }
 

@@ -168,10 +168,11 @@ func (a *app) reportPull(promises []reconcile.Promise, dir string, chosen bool) 
 				did = "written"
 			}
 		case isDenied(p):
+			did, why = "denied", "the policy of your token does not let you read it"
 			if chosen {
 				failed++
+				why += ": " + reconcile.Clean(cmp.Or(p.StoreErr(), p.Err).Error())
 			}
-			did, why = "denied", "the policy of your token does not let you read it"
 		case errors.Is(p.StoreErr(), anycert.ErrNotFound) && p.Verdict == reconcile.Waiting:
 			failed++
 			did, why = "missing", "the store has no certificate of this name yet"
@@ -242,9 +243,10 @@ func workTree(dir string) string {
 	}
 }
 
-// gitIgnores asks git itself: only it knows all its rules.
+// gitIgnores asks git itself: only it knows all its rules. The work tree's own
+// configuration may name a command to run at each look, which is somebody else's.
 func gitIgnores(ctx context.Context, root, path string) (bool, error) {
-	cmd := exec.CommandContext(ctx, "git", "-C", root, "check-ignore", "--quiet", path)
+	cmd := exec.CommandContext(ctx, "git", "-c", "core.fsmonitor=false", "-C", root, "check-ignore", "--quiet", path)
 	var exit *exec.ExitError
 	switch _, err := cmd.Output(); {
 	case err == nil:

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,7 +32,7 @@ SIGHUP reads the configuration again: a good one takes over between two passes, 
 wrong one is reported and the last good one stays in force.
 
 GET /health/live tells whether the loop turns, /health/ready whether the promises
-are kept. Only the first is a reason to restart it.
+are kept. Only the first is a reason to restart it. /metrics is for Prometheus.
 
 Exit code: 0 it was asked to end and did; 1 it could not start.`,
 		Example: `  anycert run
@@ -38,6 +40,9 @@ Exit code: 0 it was asked to end and did; 1 it could not start.`,
   anycert run --log-format json --log-level warn`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP) // before anything that takes its time: one that is not awaited ends the process
+			defer signal.Stop(hangups)
 			log, err := a.logger()
 			if err != nil {
 				return err
@@ -46,71 +51,134 @@ Exit code: 0 it was asked to end and did; 1 it could not start.`,
 			if err != nil {
 				return err
 			}
-			return a.daemon(cmd.Context(), graph, log)
+			for _, warning := range a.exposed(graph) {
+				log.Warn(warning)
+			}
+			if graph.Trial {
+				log.Warn("the store is a local file: this is for trying it out, use Vault for what matters")
+			}
+			d := &daemon{app: a, log: log, loop: reconcile.NewLoop(reconcile.New(graph.Parts(), log), graph.Schedule)}
+			return d.run(cmd.Context(), graph, hangups)
 		},
 	}
 }
 
-// daemon runs the loop, its reloads and its health page.
-func (a *app) daemon(ctx context.Context, graph *config.Graph, log *slog.Logger) error {
-	if graph.Trial {
-		log.Warn("the store is a local file: this is for trying it out, use Vault for what matters")
-	}
-	defer func() { a.close(graph) }() // the one in force at the end
-	loop := reconcile.NewLoop(reconcile.New(graph.Parts(), log), graph.Schedule)
-	listener, err := net.Listen("tcp", graph.Listen)
+// daemon is the loop, its reloads and its HTTP server.
+type daemon struct {
+	*app
+	log  *slog.Logger
+	loop *reconcile.Loop
+
+	closing sync.WaitGroup // sessions that are being given back
+}
+
+// closePatience is how long the end waits for sessions to be given back. The loop takes up
+// to 6 s before, and whoever asked for the end has 10.
+const closePatience = 3 * time.Second
+
+// run does its work until ctx ends, beginning with graph.
+func (d *daemon) run(ctx context.Context, graph *config.Graph, hangups <-chan os.Signal) error {
+	server, err := d.serve(graph)
 	if err != nil {
-		return fmt.Errorf("listening for health checks: %w: change http.listen (or PORT, which wins over it), or end what listens there", err)
+		d.close(graph)
+		return err
 	}
-	server := &http.Server{
-		Handler:           web.Handler(loop.Health()),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      10 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	last := make(chan *config.Graph, 1)
+	go func() { last <- d.reloads(ctx, hangups, graph) }()
+	d.loop.Run(ctx)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		d.closeBeside(<-last)
+		d.closing.Wait()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closePatience):
 	}
+	d.log.Info("ended")
+	return server.Close()
+}
+
+// serve answers where graph says.
+func (d *daemon) serve(graph *config.Graph) (*http.Server, error) {
+	address, err := graph.Listen()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening for health checks: %w: change http.listen (or PORT, which wins over it), or end what listens there", err)
+	}
+	server := web.NewServer(d.loop.Health(), web.Build{Version: version(), Commit: commit(), Time: committed()}, d.log)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("health checks ended", "reason", err)
+			d.log.Error("health checks ended", "reason", err)
 		}
 	}()
-	log.Info("started", "version", version(), "certificates", len(graph.Certificates), "sinks", len(graph.Agents), "listen", listener.Addr().String())
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	last := make(chan *config.Graph, 1)
-	go func() { last <- a.reloads(ctx, hangups, loop, graph, log) }()
-	loop.Run(ctx)
-	graph = <-last
-	log.Info("ended")
-	return server.Close()
+	d.log.Info("started", "version", version(), "certificates", len(graph.Certificates), "sinks", len(graph.Agents), "listen", listener.Addr().String())
+	return server, nil
 }
 
 // reloads takes over a changed configuration at each hangup, until ctx ends. It
 // returns the graph that is in force then; those before it are closed.
-func (a *app) reloads(ctx context.Context, hangups <-chan os.Signal, loop *reconcile.Loop, graph *config.Graph, log *slog.Logger) *config.Graph {
+func (d *daemon) reloads(ctx context.Context, hangups <-chan os.Signal, graph *config.Graph) *config.Graph {
 	for {
 		select {
 		case <-ctx.Done():
 			return graph
 		case <-hangups:
 		}
-		next, err := a.open()
-		if err == nil {
-			err = loop.Reload(ctx, next.Parts(), next.Schedule)
+		next, err := d.reload(ctx)
+		if ctx.Err() != nil && err != nil { // the end was asked for: that says nothing about the file
+			return graph
 		}
-		loop.Health().Configuration(err)
+		d.loop.Health().Configuration(err)
 		if err != nil {
-			log.Error("the configuration was not taken over, the last good one stays in force", "reason", err)
+			d.log.Error("the configuration was not taken over, the last good one stays in force", "reason", err)
 			continue
 		}
-		if next.Listen != graph.Listen {
-			log.Warn("http.listen was changed: that takes effect at the next start", "listens", graph.Listen, "configured", next.Listen)
+		for _, warning := range next.Warnings {
+			d.log.Warn(warning)
 		}
-		a.close(graph)
+		was, _ := graph.Listen()
+		if listen, _ := next.Listen(); listen != was {
+			d.log.Warn("http.listen was changed: that takes effect at the next start", "listens", was, "configured", listen)
+		}
+		d.closeBeside(graph)
 		graph = next
-		log.Info("the configuration was taken over", "certificates", len(next.Certificates), "sinks", len(next.Agents))
+		d.log.Info("the configuration was taken over", "certificates", len(next.Certificates), "sinks", len(next.Agents))
 	}
+}
+
+// reload opens the configuration and lets the loop take it over.
+func (d *daemon) reload(ctx context.Context) (*config.Graph, error) {
+	next, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.loop.Reload(ctx, next.Parts(), next.Schedule); err != nil {
+		d.closeBeside(next)
+		return nil, err
+	}
+	return next, nil
+}
+
+// closeBeside closes a graph and does not wait for it: a store that does not answer
+// delays neither a reload nor the end.
+func (d *daemon) closeBeside(graph *config.Graph) { d.closing.Go(func() { d.close(graph) }) }
+
+// committed is the time of the commit that was built; zero when it is not known.
+func committed() time.Time {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.time" {
+			at, _ := time.Parse(time.RFC3339, setting.Value)
+			return at
+		}
+	}
+	return time.Time{}
 }

@@ -51,6 +51,7 @@ func TestSessions(t *testing.T) {
 			"json":       checkJSON,
 			"denying":    denying,
 			"nextsecond": nextsecond,
+			"answers":    answers,
 		},
 	})
 }
@@ -139,6 +140,33 @@ func denying(ts *testscript.TestScript, _ bool, _ []string) {
 	}))
 	ts.Defer(server.Close)
 	ts.Setenv("VAULT_ADDR", server.URL)
+}
+
+// answers waits until a daemon that logs to LOG answers with CODE, and writes what it
+// says to a file: answers LOG PATH CODE FILE
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: answers LOG PATH CODE FILE")
+	}
+	var said string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		log, _ := os.ReadFile(ts.MkAbs(args[0])) // it may not be there yet
+		_, address, _ := strings.Cut(string(log), " listen=")
+		address, _, _ = strings.Cut(address, "\n")
+		response, err := http.Get("http://" + address + args[1])
+		if err != nil {
+			said = err.Error()
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if said = string(body); err == nil && strconv.Itoa(response.StatusCode) == args[2] {
+			ts.Check(os.WriteFile(ts.MkAbs(args[3]), body, 0o600))
+			return
+		}
+		said = response.Status + "\n" + said
+	}
+	ts.Fatalf("%s is not answered with %s: %s", args[1], args[2], said)
 }
 
 // checkJSON expects a value in the JSON that the last command printed, and nothing

@@ -8,17 +8,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// release is set by the linker for releases: -X main.release=v1.2.3.
-var release string
-
-// version is the release, or the commit where there is none.
+// version is the one that Go wrote into the binary: the tag, or one made of the
+// commit and its time where there is none; "devel" for a build outside a checkout.
 func version() string {
-	if release != "" {
-		return release
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
 	}
-	return "devel-" + commit()
+	return info.Main.Version
 }
 
+// commit is that of the checkout that the binary was built in.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -27,10 +27,10 @@ func commit() string {
 	revision, dirty := "unknown", ""
 	for _, setting := range info.Settings {
 		switch {
-		case setting.Key == "vcs.revision" && len(setting.Value) >= 12:
-			revision = setting.Value[:12]
+		case setting.Key == "vcs.revision":
+			revision = setting.Value
 		case setting.Key == "vcs.modified" && setting.Value == "true":
-			dirty = "-dirty"
+			dirty = "+dirty"
 		}
 	}
 	return revision + dirty

@@ -14,11 +14,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/anycert/anycert/internal/testenv/program"
 )
 
 func main() {
@@ -38,10 +39,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "anycert")
-	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", program, "./cmd/anycert")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building anycert: %w\n%s", err, out)
+	binary := filepath.Join(dir, "anycert")
+	if err := program.Build(ctx, binary); err != nil {
+		return err
 	}
 	var results []result
 	for size := range strings.SplitSeq(*sizes, ",") {
@@ -50,7 +50,7 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("-certificates %q: use a list of numbers", *sizes)
 		}
 		fmt.Fprintf(os.Stderr, "%d certificates …\n", n)
-		r, err := measure(ctx, filepath.Join(dir, size), program, n)
+		r, err := measure(ctx, filepath.Join(dir, size), binary, n)
 		if err != nil {
 			return fmt.Errorf("%d certificates: %w", n, err)
 		}

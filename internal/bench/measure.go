@@ -3,20 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/anycert/anycert/internal/testenv/kubeserver"
+	"github.com/anycert/anycert/internal/testenv/program"
 	"github.com/anycert/anycert/internal/testenv/vaultserver"
 )
 
@@ -33,21 +29,23 @@ type result struct {
 	peak         float64 // MiB
 }
 
-func measure(ctx context.Context, dir, program string, n int) (result, error) {
+func measure(ctx context.Context, dir, binary string, n int) (result, error) {
 	w, err := newWorld(ctx, dir, n)
 	if err != nil {
 		return result{}, err
 	}
 	defer w.close()
-	d, err := start(ctx, w, program)
+	started := time.Now()
+	d, err := program.Start(ctx, program.Spec{Binary: binary, Config: w.config, Dir: dir,
+		Env: []string{"VAULT_TOKEN=" + w.vault.RootToken}})
 	if err != nil {
 		return result{}, err
 	}
-	defer d.stop()
-	r := result{certificates: n}
-	if r.fill, err = d.untilReady(ctx); err != nil {
+	defer d.Stop()
+	if err := untilReady(ctx, d); err != nil {
 		return result{}, err
 	}
+	r := result{certificates: n, fill: time.Since(started)}
 	if err := pause(ctx, interval); err != nil { // the pass after the first, which still sees its own writes
 		return result{}, err
 	}
@@ -59,14 +57,21 @@ func measure(ctx context.Context, dir, program string, n int) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	before := d.cpu()
+	before := cpu(d.PID())
 	if err := pause(ctx, passes*interval); err != nil {
 		return result{}, err
 	}
-	r.cpu = (d.cpu() - before) / passes
-	r.resident, r.peak = d.memory()
+	r.cpu = (cpu(d.PID()) - before) / passes
+	r.resident, r.peak = memory(d.PID())
 	r.perPass, err = w.requests(vault, kube)
 	return r, err
+}
+
+// untilReady waits until every promise is kept.
+func untilReady(ctx context.Context, d *program.Daemon) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	return d.WaitReady(ctx)
 }
 
 // requests counts what each API was asked, for one pass.
@@ -98,71 +103,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// daemon is the program at work.
-type daemon struct {
-	cmd     *exec.Cmd
-	log     *logged
-	started time.Time
-}
-
-// logged keeps what the daemon says, to find where it listens.
-type logged struct {
-	text  bytes.Buffer
-	found chan string
-}
-
-var listening = regexp.MustCompile(`msg=started .*listen=(\S+)`)
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.text.Write(p)
-	if match := listening.FindSubmatch(l.text.Bytes()); match != nil && l.found != nil {
-		l.found <- string(match[1])
-		l.found = nil
-	}
-	return len(p), nil
-}
-
-func start(ctx context.Context, w *world, program string) (*daemon, error) {
-	d := &daemon{log: &logged{found: make(chan string, 1)}, started: time.Now()}
-	d.cmd = exec.CommandContext(ctx, program, "--config", w.config, "run")
-	d.cmd.Env = append(os.Environ(), "VAULT_TOKEN="+w.vault.RootToken)
-	d.cmd.Stderr = d.log
-	return d, d.cmd.Start()
-}
-
-func (d *daemon) stop() {
-	_ = d.cmd.Process.Signal(syscall.SIGTERM)
-	_ = d.cmd.Wait()
-}
-
-// untilReady waits until the daemon says that every promise is kept.
-func (d *daemon) untilReady(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	var address string
-	select {
-	case address = <-d.log.found:
-	case <-ctx.Done():
-		return 0, errors.New("the daemon did not start")
-	}
-	for {
-		response, err := http.Get("http://" + address + "/health/ready")
-		if err == nil {
-			_, _ = io.Copy(io.Discard, response.Body)
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return time.Since(d.started), nil
-			}
-		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return 0, fmt.Errorf("the promises were not kept in time: %w", err)
-		}
-	}
-}
-
-// cpu is the processor time so far, in seconds: proc(5), utime and stime.
-func (d *daemon) cpu() float64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.cmd.Process.Pid))
+// cpu is the processor time of a process so far, in seconds: proc(5), utime and stime.
+func cpu(pid int) float64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	const ticks = 100 // USER_HZ, the same on every Linux that Go runs on
 	user, _ := strconv.ParseFloat(fields[11], 64)
@@ -170,9 +113,9 @@ func (d *daemon) cpu() float64 {
 	return (user + system) / ticks
 }
 
-// memory is what is resident now, and was at most, in MiB.
-func (d *daemon) memory() (now, peak float64) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+// memory is what a process has resident now, and was at most, in MiB.
+func memory(pid int) (now, peak float64) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
 		if len(fields) < 2 {

@@ -14,8 +14,7 @@ import (
 // checks looks for what is wrong beyond the types.
 type checks struct {
 	*Config
-	references []strict.Reference
-	problems   []strict.Problem
+	problems []strict.Problem
 
 	issuerNames, certificateNames names
 }
@@ -83,15 +82,6 @@ func (c *checks) store() {
 		c.part("store.vault", c.Store.Vault.Check())
 	default:
 		c.part("store.local", c.Store.Local.Check())
-	}
-}
-
-func (c *checks) issuers() {
-	c.issuerNames = c.names("issuer")
-	for i, issuer := range c.Issuers {
-		path := fmt.Sprintf("issuers[%d]", i)
-		c.issuerNames.claim(path, issuer.Name)
-		c.part(path, issuer.Check())
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
-	"github.com/anycert/anycert/issuer"
 	"github.com/anycert/anycert/store"
 	"github.com/anycert/anycert/store/local"
 )
@@ -35,7 +34,7 @@ type Config struct {
 	Store Store `yaml:"store"`
 	// Issuers obtain certificates. Without any, this is a follower: it syncs and
 	// never issues.
-	Issuers []issuer.Config `yaml:"issuers"`
+	Issuers []Issuer `yaml:"issuers"`
 	// Certificates are what is to be served. Only what is declared here is ever
 	// pushed.
 	Certificates []Certificate `yaml:"certificates"`
@@ -46,8 +45,9 @@ type Config struct {
 	// HTTP is for probes and metrics.
 	HTTP HTTP `yaml:"http"`
 
-	file string      // as errors call it
-	root strict.Node // to place what only Open can find out
+	file       string             // as errors call it
+	root       strict.Node        // to place what only Open can find out
+	references []strict.Reference // to secrets
 }
 
 // Store is exactly one of the two.
@@ -72,7 +72,7 @@ type Certificate struct {
 	// someone else keeps: bought, written with `vault kv put`, or another hub's.
 	Issuer string `yaml:"issuer"`
 	// KeyType is the kind of its key: ec256, ec384, rsa2048, rsa3072 or rsa4096.
-	// Default: ec256.
+	// An issuer of type kubernetes takes what there is. Default: ec256.
 	KeyType anycert.KeyType `yaml:"key_type"`
 	// ReuseKey keeps the key at each renewal, for clients that pin it. Otherwise
 	// each renewal makes a new one.

@@ -2,10 +2,12 @@ package config
 
 import (
 	"context"
+	"slices"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/reconcile"
+	"github.com/anycert/anycert/store"
 )
 
 // Graph is a configuration with every part of it opened and wired together.
@@ -17,10 +19,12 @@ type Graph struct {
 	Issuer       anycert.Issuer // nil: no issuers, which makes a follower
 	Agents       []reconcile.Agent
 	Schedule     reconcile.Schedule
-	Listen       string // HOST:PORT
-	Trial        bool   // the store is a local file
+	Trial        bool     // the store is a local file
+	Warnings     []string // of credentials that every user of this machine may read
 
+	listen  listen
 	issuers []string // names, in the order of the file
+	rights  []store.Right
 	close   func(context.Context) error
 }
 
@@ -42,7 +46,8 @@ func (g *Graph) Close(ctx context.Context) error { return g.close(ctx) }
 // Open makes every part that a configuration names. Files that it names are read;
 // nobody is asked over the network. What is wrong in the configuration comes as
 // [Problems]: that a sink cannot be made on this machine, that it has no target for
-// a certificate, and that two claim one target.
+// a certificate, that two claim one target, and that someone else may write a file
+// that is trusted.
 func Open(c *Config, options Options) (*Graph, error) {
 	opened, err := c.openStore(options)
 	if err != nil {
@@ -55,17 +60,24 @@ func Open(c *Config, options Options) (*Graph, error) {
 		Store:        opened.store,
 		Records:      opened.records,
 		Schedule:     schedule,
-		Listen:       c.listen(options),
+		listen:       c.listen(options),
 		Trial:        c.Store.Local != nil,
+		Warnings:     c.exposed(options),
 		close:        opened.close,
 	}
-	if graph.Issuer, err = c.openIssuer(options, opened); err != nil {
+	issuing, problems, err := c.openIssuers(options, opened)
+	if err != nil {
 		return nil, err
 	}
-	for _, made := range c.Issuers {
-		graph.issuers = append(graph.issuers, made.Name)
+	if graph.rights, err = c.rights(); err != nil {
+		return nil, c.in(err)
 	}
-	agents, problems := c.openSinks(options, opened.credentials, graph.Certificates)
+	for _, declared := range c.Issuers {
+		graph.Issuer = issuing
+		graph.issuers = append(graph.issuers, declared.Name())
+	}
+	agents, more := c.openSinks(options, opened.credentials, graph.Certificates)
+	problems = slices.Concat(problems, more, c.changeable(), c.circles(issuing.sources, agents))
 	if len(problems) > 0 {
 		return nil, problemsOf(c.file, strict.Merge(nil, problems))
 	}

@@ -1,25 +1,26 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
+	"github.com/anycert/anycert/internal/trusted"
 	"github.com/anycert/anycert/sinks"
 )
 
-// Load reads and checks a file. Its mistakes come as [Problems], all at once.
+// Load reads and checks a file. Its mistakes come as [Problems], all at once. A file
+// that someone else may write is ErrRefused: see package trusted.
 func Load(path string) (*Config, error) {
-	file, err := os.Open(path)
+	text, err := trusted.Read(path, strict.MaxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	defer file.Close()
-	return Read(path, file)
+	return Read(path, bytes.NewReader(text))
 }
 
 // Read is Load for a text from anywhere; name takes the place of the path in its
@@ -39,11 +40,15 @@ func Read(name string, from io.Reader) (*Config, error) {
 	}
 	var decoder strict.Decoder
 	decoder.Decode(root, c)
+	for i := range c.Issuers {
+		c.Issuers[i].decode(&decoder)
+	}
 	types := sinks.Types()
 	for i := range c.Sinks {
 		c.Sinks[i].decode(types, &decoder)
 	}
-	checks := &checks{Config: c, references: decoder.References}
+	c.references = decoder.References
+	checks := &checks{Config: c}
 	if err := problemsOf(name, strict.Merge(decoder.Problems, checks.run())); err != nil {
 		return nil, err
 	}

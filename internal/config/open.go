@@ -34,18 +34,6 @@ func (o Options) getenv(name string) string {
 	return os.Getenv(name)
 }
 
-// DefaultListen is where probes and metrics are served when nothing else is said.
-const DefaultListen = "127.0.0.1:8080"
-
-// listen is the address of the HTTP server. A platform that sets PORT knocks there,
-// whatever the file says, and not on loopback.
-func (c *Config) listen(options Options) string {
-	if port := options.getenv("PORT"); port != "" {
-		return ":" + port
-	}
-	return cmp.Or(c.HTTP.Listen, DefaultListen)
-}
-
 // opened is a store with what comes with it.
 type opened struct {
 	store       anycert.Store
@@ -114,22 +102,4 @@ func credentials(vault credential.Vault) func(anycert.Reference) anycert.Credent
 		}
 		return made[reference]
 	}
-}
-
-func (c *Config) openIssuer(options Options, opened opened) (anycert.Issuer, error) {
-	if len(c.Issuers) == 0 {
-		return nil, nil
-	}
-	made, err := issuer.New(issuer.Options{
-		Issuers:    c.Issuers,
-		Store:      opened.store,
-		Records:    opened.records,
-		Credential: opened.credentials,
-		UserAgent:  options.userAgent(),
-		At:         options.At,
-	})
-	if err != nil {
-		return nil, c.in(err)
-	}
-	return made, nil
 }

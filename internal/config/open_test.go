@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -92,10 +93,26 @@ func TestListen(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			graph, err := config.Open(read(t, test.text), config.Options{Getenv: environment(map[string]string{"PORT": test.port})})
-			if err != nil || graph.Listen != test.want {
-				t.Errorf("%+v, %v, want %s", graph, err, test.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := graph.Listen(); err != nil || got != test.want {
+				t.Errorf("%s, %v, want %s", got, err, test.want)
 			}
 		})
+	}
+}
+
+// A PORT that is none stops the daemon with its name, and no other verb.
+func TestListenWrongPort(t *testing.T) {
+	for _, port := range []string{"abc", "0", "-1", "65536", "80 ", "127.0.0.1:8080"} {
+		graph, err := config.Open(read(t, hub), config.Options{Getenv: environment(map[string]string{"PORT": port})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := graph.Listen(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("PORT is %q", port)) {
+			t.Errorf("PORT=%s: %s, %v", port, got, err)
+		}
 	}
 }
 

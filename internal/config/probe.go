@@ -1,28 +1,34 @@
 package config
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/anycert/anycert"
-	"github.com/anycert/anycert/issuer"
 	"github.com/anycert/anycert/store"
 )
 
 // Probe tries one part of a graph, and changes nothing.
 type Probe struct {
-	Part string // "store", "issuer letsencrypt", "sink prod"
-	Try  func(context.Context) error
+	Part string                      // "store", "issuer letsencrypt", "sink prod"
+	Try  func(context.Context) error // a Warning where the part can be used all the same
 }
+
+// Warning is about a part that can be used, for now.
+type Warning string
+
+func (w Warning) Error() string { return string(w) }
 
 // Probes lists what can be tried, in the order in which a certificate passes it.
 func (g *Graph) Probes() []Probe {
 	probes := []Probe{{"store", g.probeStore}}
-	if made, ok := g.Issuer.(*issuer.Issuer); ok {
+	if made, ok := g.Issuer.(*issuers); ok {
 		for _, name := range g.issuers {
-			probes = append(probes, Probe{"issuer " + name, func(ctx context.Context) error { return made.Probe(ctx, name) }})
+			probes = append(probes, Probe{"issuer " + name, func(ctx context.Context) error { return made.probe(ctx, name) }})
 		}
 	}
 	for _, agent := range g.Agents {
@@ -35,43 +41,43 @@ func (g *Graph) Probes() []Probe {
 
 // probeStore tells which rights are missing for what this configuration does.
 func (g *Graph) probeStore(ctx context.Context) error {
-	names := make([]string, len(g.Certificates))
-	for i, c := range g.Certificates {
-		names[i] = c.Name
-	}
 	vault, ok := g.Store.(*store.Store)
 	if !ok {
 		_, err := g.Store.Names(ctx)
 		return err
 	}
-	access, err := vault.Probe(ctx, names...)
+	access, err := vault.Probe(ctx, g.rights)
 	if err != nil {
 		return err
 	}
-	return missingRights(access, g.Certificates, g.Issuer != nil)
+	if len(access.Missing) > 0 {
+		var lines []string
+		for _, right := range access.Missing {
+			lines = append(lines, strings.Join(right.Capabilities, ", ")+" on "+right.Path)
+		}
+		return fmt.Errorf("%w: the token's policies lack %s: `anycert policy --only vault` prints them", anycert.ErrForbidden, strings.Join(lines, "; "))
+	}
+	return g.circle(ctx, access.Serving)
 }
 
-// missingRights compares what a token may do with what the hub has to do: read every
-// certificate, and write those that it obtains.
-func missingRights(access store.Access, certificates []anycert.Certificate, issues bool) error {
-	var missing []string
-	for _, c := range certificates {
-		rights := access.Certificates[c.Name]
-		switch {
-		case !rights.Stat:
-			missing = append(missing, c.Name+": read its metadata")
-		case !rights.Get:
-			missing = append(missing, c.Name+": read its data")
-		case issues && c.Issuer != "" && !rights.Put:
-			missing = append(missing, c.Name+": write it")
-		}
-	}
-	if issues && !access.Records {
-		missing = append(missing, "orders and accounts: read, write and delete them")
-	}
-	if len(missing) == 0 {
+// circle warns when Vault serves a certificate that is kept in it, or one that this
+// hub had before: when that has expired, neither can be helped by the other.
+func (g *Graph) circle(ctx context.Context, serving *x509.Certificate) error {
+	if serving == nil {
 		return nil
 	}
-	slices.Sort(missing)
-	return fmt.Errorf("%w: the token's policies do not let it: %s", anycert.ErrForbidden, strings.Join(missing, "; "))
+	for _, c := range g.Certificates {
+		if len(anycert.Uncovered(serving.DNSNames, c.Domains)) > 0 {
+			continue
+		}
+		entry, err := g.Store.Stat(ctx, c.Name)
+		if err != nil { // there is none yet; else a pass will tell
+			continue
+		}
+		if entry.Leaf.Equal(serving) || bytes.Equal(entry.Leaf.RawIssuer, serving.RawIssuer) {
+			return Warning(fmt.Sprintf("Vault serves the certificate %s, which is kept in it, until %s: once it has expired, neither can be helped by the other; let Vault read each new one by itself, or have it served one of another CA (docs/runbook.md)",
+				c.Name, serving.NotAfter.UTC().Format(time.RFC3339)))
+		}
+	}
+	return nil
 }

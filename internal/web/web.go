@@ -1,21 +1,48 @@
-// Package web serves what a daemon tells about itself over HTTP.
+// Package web serves what a daemon tells about itself over HTTP: health checks, and
+// metrics for Prometheus. Nothing can be changed here, and nothing that is secret is known
+// here.
 package web
+
+//go:generate go run ./gen ../../docs/metrics.md
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/anycert/anycert/reconcile"
 )
 
-// Handler answers health checks:
+// NewServer makes the server of a daemon; whoever has a listener lets it serve. No peer
+// can hold it up: reading and writing have their time-outs, and a header its bound.
+func NewServer(health *reconcile.Health, build Build, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           Handler(health, build),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// scrapers is how many may be answered with metrics at once: with 10,000 certificates each
+// costs 60 MiB for a moment.
+const scrapers = 2
+
+// Handler answers GET and HEAD:
 //
-//	/health/live  (/healthz)  200 while the loop turns: else restart the process
-//	/health/ready (/readyz)   200 while the promises are kept: else look, do not restart
+//	/              what there is
+//	/health/live   (/healthz)  200 while the loop turns: else restart the process
+//	/health/ready  (/readyz)   200 while the promises are kept: else look, do not restart
+//	/metrics       for Prometheus
 //
 // Cloud Run keeps some paths that end in z for itself, so these are the aliases.
-func Handler(health *reconcile.Health) http.Handler {
+func Handler(health *reconcile.Health, build Build) http.Handler {
 	live := func(w http.ResponseWriter, _ *http.Request) {
 		if err := health.Live(time.Now()); err != nil {
 			answer(w, []string{err.Error()})
@@ -25,18 +52,30 @@ func Handler(health *reconcile.Health) http.Handler {
 	}
 	ready := func(w http.ResponseWriter, _ *http.Request) { answer(w, health.Ready(time.Now())) }
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { list(w, build) })
 	mux.HandleFunc("GET /health/live", live)
 	mux.HandleFunc("GET /healthz", live)
 	mux.HandleFunc("GET /health/ready", ready)
 	mux.HandleFunc("GET /readyz", ready)
-	return mux
+	mux.Handle("GET /metrics", promhttp.HandlerFor(NewRegistry(health.Snapshot, build),
+		promhttp.HandlerOpts{MaxRequestsInFlight: scrapers}))
+	return plain(mux)
 }
+
+// plain keeps browsers and proxies from making anything else of an answer than it is.
+func plain(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+const text = "text/plain; charset=utf-8"
 
 // answer is "ok", or 503 with a line for each thing that is not.
 func answer(w http.ResponseWriter, problems []string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Type", text)
 	if len(problems) == 0 {
 		fmt.Fprintln(w, "ok")
 		return
@@ -45,4 +84,14 @@ func answer(w http.ResponseWriter, problems []string) {
 	for _, problem := range problems {
 		fmt.Fprintln(w, reconcile.Clean(problem))
 	}
+}
+
+func list(w http.ResponseWriter, build Build) {
+	w.Header().Set("Content-Type", text)
+	fmt.Fprintf(w, `anycert %s
+
+/health/live    200 while the loop turns: else restart it (/healthz)
+/health/ready   200 while the promises are kept: else look, do not restart it (/readyz)
+/metrics        for Prometheus
+`, build.Version)
 }

@@ -1,11 +1,11 @@
 package dns01
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"cloud.google.com/go/compute/metadata"
@@ -20,6 +20,8 @@ import (
 	dnsapi "google.golang.org/api/dns/v1"
 	"google.golang.org/api/impersonate"
 	"google.golang.org/api/option"
+
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // The three clouds: without credentials in the settings, each finds the identity
@@ -150,7 +152,7 @@ func googleAccount(v *values, p string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
-	account, err := os.ReadFile(path)
+	account, err := trusted.Read(path, trusted.MaxCredential)
 	if err != nil {
 		return nil, fmt.Errorf("reading the service account: %w", err)
 	}
@@ -159,16 +161,17 @@ func googleAccount(v *values, p string) ([]byte, error) {
 
 // googleClient does what lego does, which offers it for the environment alone.
 func googleClient(v *values, account []byte, impersonated string) (*http.Client, error) {
+	ctx := googleContext(v)
 	scope := dnsapi.NdevClouddnsReadwriteScope
 	if impersonated != "" {
 		scope = "https://www.googleapis.com/auth/cloud-platform"
 	}
-	source, err := googleSource(v, account, scope)
+	source, err := googleSource(ctx, account, scope)
 	if err != nil {
 		return nil, err
 	}
 	if impersonated != "" {
-		source, err = impersonate.CredentialsTokenSource(v.background(), impersonate.CredentialsConfig{
+		source, err = impersonate.CredentialsTokenSource(ctx, impersonate.CredentialsConfig{
 			TargetPrincipal: impersonated,
 			Scopes:          []string{dnsapi.NdevClouddnsReadwriteScope},
 		}, option.WithTokenSource(source))
@@ -176,12 +179,17 @@ func googleClient(v *values, account []byte, impersonated string) (*http.Client,
 			return nil, fmt.Errorf("impersonating %s: %w", impersonated, err)
 		}
 	}
-	return oauth2.NewClient(v.background(), source), nil
+	return oauth2.NewClient(ctx, source), nil
 }
 
-func googleSource(v *values, account []byte, scope string) (oauth2.TokenSource, error) {
+// googleContext names the HTTP client to package oauth2, which takes it from there.
+func googleContext(v *values) context.Context {
+	return context.WithValue(v.background(), oauth2.HTTPClient, &http.Client{Transport: newGuard()})
+}
+
+func googleSource(ctx context.Context, account []byte, scope string) (oauth2.TokenSource, error) {
 	if account == nil {
-		source, err := google.DefaultTokenSource(v.background(), scope)
+		source, err := google.DefaultTokenSource(ctx, scope)
 		if err != nil {
 			return nil, fmt.Errorf("no identity was found: give GCE_SERVICE_ACCOUNT: %w", err)
 		}
@@ -191,7 +199,7 @@ func googleSource(v *values, account []byte, scope string) (oauth2.TokenSource, 
 	if err != nil { // what it says may quote the key
 		return nil, errors.New("GCE_SERVICE_ACCOUNT is not the JSON key of a service account")
 	}
-	return config.TokenSource(v.background()), nil
+	return config.TokenSource(ctx), nil
 }
 
 func googleProject(v *values, account []byte, given string) string {

@@ -64,7 +64,7 @@ func (v *values) times(prefix string, ttl int, timeout, interval time.Duration) 
 		ttl:      v.number(prefix+"TTL", ttl),
 		timeout:  v.duration(prefix+"PROPAGATION_TIMEOUT", timeout),
 		interval: v.duration(prefix+"POLLING_INTERVAL", interval),
-		client:   &http.Client{Timeout: v.duration(prefix+"HTTP_TIMEOUT", 30*time.Second)},
+		client:   &http.Client{Timeout: v.duration(prefix+"HTTP_TIMEOUT", 30*time.Second), Transport: newGuard()},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // spec describes a provider.
@@ -153,6 +154,11 @@ func (s spec) read(ctx context.Context, settings Settings, credential func(anyce
 			v.refs = append(v.refs, from)
 			if known.secret {
 				v.secrets = append(v.secrets, text)
+			}
+		}
+		if strings.HasSuffix(known.name, "_FILE") || strings.HasSuffix(known.name, "_FILE_PATH") { // lego reads it
+			if err := trusted.Check(text, trusted.MaxCredential); err != nil {
+				return nil, fmt.Errorf("setting %s: %w", name, err)
 			}
 		}
 		v.texts[known.canonical()] = text

@@ -20,7 +20,8 @@ import (
 
 const (
 	requestTimeout = 60 * time.Second
-	maxAnswer      = 8 << 20 // bytes: a page of 100 certificates with 100 names each is well below
+	maxAnswer      = 8 << 20   // bytes: a page of 100 certificates with 100 names each is well below
+	maxAnswers     = 256 << 20 // bytes of all answers of one conversation
 )
 
 // api is the way to one account. It is used by one session at a time: go-fastly v9
@@ -83,7 +84,7 @@ func (a *api) begin(ctx context.Context) (*session, error) {
 	}
 	select {
 	case a.turn <- struct{}{}:
-		a.transport.ctx = ctx
+		a.transport.ctx, a.transport.received = ctx, 0
 		return &session{api: a, ctx: ctx}, nil
 	case <-ctx.Done():
 		return nil, outOfTime(ctx.Err())
@@ -104,6 +105,7 @@ type transport struct {
 	userAgent  string
 	ctx        context.Context // see api
 
+	received  int            // bytes in this conversation
 	sent      anycert.Secret // the token that was used last
 	exhausted bool           // no writes are left
 	reset     time.Time      // until then
@@ -131,9 +133,12 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer response.Body.Close()
 	t.note(response.Header, response.StatusCode)
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	t.received += len(body)
 	switch {
 	case err != nil:
 		return nil, err
+	case t.received > maxAnswers:
+		return nil, fmt.Errorf("%w: the answers have more than %d bytes", anycert.ErrMalformed, maxAnswers)
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("%w: the answer has more than %d bytes", anycert.ErrMalformed, maxAnswer)
 	case response.StatusCode == http.StatusTooManyRequests:

@@ -65,8 +65,13 @@ func linkTo(versionName string) string { return private + "/" + versionName }
 // Several may share a directory.
 type signature struct {
 	anycert.Mark
-	Sink string `json:"sink"`
+	Sink   string `json:"sink"`
+	Schema int    `json:"schema,omitempty"` // of this file; left out: 1
 }
+
+// schema is the form of the marks that this code writes, and the highest that it
+// knows.
+const schema = 1
 
 // parseSignature reads a markFile; nil when it is none.
 func parseSignature(text []byte) *signature {

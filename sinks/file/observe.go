@@ -146,12 +146,17 @@ func (a *area) follow(certificate string) (sight, error) {
 	return seen, nil
 }
 
-// foreignMark says whose a version is if not ours. A version without a mark is
+// foreignMark says whose a version is if not ours to write. A version without a mark is
 // ours: nobody else makes names like that, and a mark is among the things that may
 // be damaged.
 func (a *area) foreignMark(signature *signature) string {
-	if signature == nil || signature.Owner == a.owner {
+	switch {
+	case signature == nil:
 		return ""
+	case signature.Owner == a.owner && signature.Schema <= schema:
+		return ""
+	case signature.Owner == a.owner:
+		return fmt.Sprintf("%s was left by a later anycert (schema %d, this one knows %d): upgrade this one", markFile, signature.Schema, schema)
 	}
 	return fmt.Sprintf("it carries the mark of the owner %q: take the certificate out of that hub's configuration and remove the symlink, or use another dir", signature.Owner)
 }

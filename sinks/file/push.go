@@ -27,7 +27,7 @@ func (s *Sink) push(ctx context.Context, certificate string, entry anycert.Entry
 	if entry.Digest != bundle.Digest() {
 		return fmt.Errorf("version %d is %s, not the %s that was handed over", entry.Version, entry.Digest, bundle)
 	}
-	files, err := contents(signature{anycert.MarkOf(s.owner, entry), s.name}, bundle)
+	files, err := contents(signature{Mark: anycert.MarkOf(s.owner, entry), Sink: s.name}, bundle)
 	if err != nil {
 		return err
 	}

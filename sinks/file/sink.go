@@ -81,6 +81,9 @@ func (s *Sink) open() (*area, error) {
 	} else if !info.IsDir() { // opening a pipe would wait for its other end
 		return nil, fmt.Errorf("%w: %s is %s, not a directory", anycert.ErrRefused, s.dir, kindOf(info.Mode()))
 	}
+	if err := s.checkPlace(); err != nil {
+		return nil, err
+	}
 	top, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return nil, err
@@ -102,6 +105,12 @@ func (a *area) openPrivate() error {
 		return fmt.Errorf("%w: %s is %s, not a directory: move it away", anycert.ErrRefused, a.path(private), kindOf(info.Mode()))
 	}
 	if a.private, err = a.top.OpenRoot(private); err != nil {
+		return err
+	}
+	if info, err = a.private.Stat("."); err != nil { // what was opened
+		return err
+	}
+	if err := a.checkPrivate(info); err != nil {
 		return err
 	}
 	uid, gid := ownerOf(info)

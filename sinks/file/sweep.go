@@ -4,11 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path"
 	"strings"
 	"syscall"
+
+	"github.com/anycert/anycert"
 )
 
 // remember notes what a certificate's symlink led to before this pass: whoever
@@ -86,13 +90,28 @@ func (a *area) removeUnused(name string) error {
 	return a.discard(name)
 }
 
+// maxNames is how many names are read of a directory: 10,000 certificates have about
+// 30,000.
+const maxNames = 200_000
+
 func (a *area) privateNames() ([]string, error) {
 	dir, err := a.private.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	names, err := dir.Readdirnames(-1)
-	return names, errors.Join(err, dir.Close())
+	defer dir.Close()
+	var names []string
+	for {
+		some, err := dir.Readdirnames(1024)
+		switch names = append(names, some...); {
+		case errors.Is(err, io.EOF):
+			return names, nil
+		case err != nil:
+			return nil, err
+		case len(names) > maxNames:
+			return nil, fmt.Errorf("%w: %s holds more than %d files: look what writes there", anycert.ErrMalformed, a.path(private), maxNames)
+		}
+	}
 }
 
 // discard takes a version away: first out of sight, then our files in it, then the

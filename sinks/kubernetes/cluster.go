@@ -86,12 +86,17 @@ func (c *cluster) delete(ctx context.Context, secret *corev1.Secret) error {
 // list calls yield with each Secret of a namespace that carries our label. No more
 // than one is held at a time, however large they are.
 func (c *cluster) list(ctx context.Context, namespace string, yield func(*corev1.Secret)) error {
+	listed := 0
+	count := func(secret *corev1.Secret) {
+		listed++
+		yield(secret)
+	}
 	for next := ""; ; {
 		stream, err := c.api.Get().Namespace(namespace).Resource("secrets").
 			Param("labelSelector", labelManager+"="+us).Param("limit", strconv.Itoa(pageSize)).Param("continue", next).
 			MaxRetries(0).Stream(quiet(ctx))
 		if err == nil {
-			next, err = readList(stream, yield)
+			next, err = readList(stream, maxListed-listed, count)
 			_, _ = io.CopyN(io.Discard, stream, 1<<10) // its last line end: the connection is used again
 			_ = stream.Close()
 		}
@@ -105,9 +110,20 @@ func (c *cluster) list(ctx context.Context, namespace string, yield func(*corev1
 }
 
 // readList reads a SecretList item by item and returns its continue token. What is
-// cut short, or of another kind, is an error: it must not pass for an empty list.
-func readList(from io.Reader, yield func(*corev1.Secret)) (next string, err error) {
-	in := json.NewDecoder(from)
+// cut short, of another kind or has more than most items is an error: it must not
+// pass for the list. So must a page with a next one and no items, which need not end.
+func readList(from io.Reader, most int, yield func(*corev1.Secret)) (next string, err error) {
+	metered := &meter{from: from, most: maxObject, left: maxObject}
+	in := json.NewDecoder(metered)
+	items := 0
+	one := func(secret *corev1.Secret) error {
+		if items++; items > most {
+			return fmt.Errorf("the namespace has more than %d Secrets of ours", maxListed)
+		}
+		metered.reset()
+		yield(secret)
+		return nil
+	}
 	if err := expect(in, json.Delim('{')); err != nil {
 		return "", err
 	}
@@ -124,7 +140,7 @@ func readList(from io.Reader, yield func(*corev1.Secret)) (next string, err erro
 		case "metadata":
 			err = in.Decode(&meta)
 		case "items":
-			err = readItems(in, yield)
+			err = readItems(in, one)
 		default:
 			err = in.Decode(new(json.RawMessage))
 		}
@@ -132,13 +148,13 @@ func readList(from io.Reader, yield func(*corev1.Secret)) (next string, err erro
 			return "", err
 		}
 	}
-	if kind != "SecretList" {
+	if kind != "SecretList" || items == 0 && meta.Continue != "" {
 		return "", errNotAList
 	}
 	return meta.Continue, expect(in, json.Delim('}'))
 }
 
-func readItems(in *json.Decoder, yield func(*corev1.Secret)) error {
+func readItems(in *json.Decoder, yield func(*corev1.Secret) error) error {
 	switch token, err := in.Token(); {
 	case err != nil:
 		return err
@@ -152,7 +168,9 @@ func readItems(in *json.Decoder, yield func(*corev1.Secret)) error {
 		if err := in.Decode(&secret); err != nil {
 			return err
 		}
-		yield(&secret)
+		if err := yield(&secret); err != nil {
+			return err
+		}
 	}
 	return expect(in, json.Delim(']'))
 }

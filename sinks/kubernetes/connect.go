@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
 // requestTimeout bounds one request with its answer.
@@ -27,6 +29,9 @@ const requestTimeout = 30 * time.Second
 func (c Config) connect(env anycert.SinkEnv) (*cluster, error) {
 	settings, err := c.settings()
 	if err != nil {
+		return nil, err
+	}
+	if err := trust(settings.CAFile, settings.CertFile, settings.KeyFile, settings.BearerTokenFile); err != nil {
 		return nil, err
 	}
 	if c.Server != "" {
@@ -60,10 +65,44 @@ func (c Config) settings() (*rest.Config, error) {
 	return c.fromKubeconfig()
 }
 
-func (c Config) fromKubeconfig() (*rest.Config, error) {
+// Files are the kubeconfigs that are read, which hold credentials or lead to them.
+func (c Config) Files() []string {
+	if c.InCluster || c.Server != "" {
+		return nil
+	}
+	return c.loadingRules().GetLoadingPrecedence()
+}
+
+func (c Config) loadingRules() *clientcmd.ClientConfigLoadingRules {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.Kubeconfig
-	rules.Warner = func(error) {} // what it would log follows from the errors below
+	rules.Warner = func(error) {} // what it would log follows from the errors of who uses it
+	return rules
+}
+
+// trust refuses files that someone else may write: a kubeconfig can name any server,
+// and any command to run, and a CA can vouch for any server. A file that is not there
+// is left to client-go, which knows whether it is needed.
+func trust(paths ...string) error {
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		if err := trusted.Check(path, maxFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxFile bounds, in bytes, a kubeconfig and each file that it names.
+const maxFile = 4 << 20
+
+func (c Config) fromKubeconfig() (*rest.Config, error) {
+	rules := c.loadingRules()
+	if err := trust(c.Files()...); err != nil {
+		return nil, fmt.Errorf("the kubeconfig: %w", err)
+	}
 	where := strings.Join(rules.GetLoadingPrecedence(), ":")
 	file, err := rules.Load()
 	if err != nil {
@@ -130,6 +169,7 @@ func newCluster(settings *rest.Config) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the API server %s: %w", server.Host, err)
 	}
+	client.Transport = &bounded{next: client.Transport}
 	client.CheckRedirect = func(to *http.Request, _ []*http.Request) error {
 		return fmt.Errorf("the API server answered with a redirect to %s, which is not followed: name the server itself", to.URL.Host)
 	}

@@ -78,10 +78,17 @@ func (c *cluster) explainStatus(ctx context.Context, doing request, err error, s
 // denied finds the verb in what RBAC says: `… cannot patch resource "secrets" …`.
 var denied = regexp.MustCompile(`\bcannot (get|list|create|patch|delete) resource "secrets"`)
 
+// policied finds which policy refused, in the API server's own words.
+var policied = regexp.MustCompile(`ValidatingAdmissionPolicy '([a-z0-9.-]{1,253})'`)
+
 // explainForbidden tells missing rights from a namespace that is gone with its
 // Roles, and both from admission, which also answers 403.
 func (c *cluster) explainForbidden(ctx context.Context, doing request, message string) error {
 	verb := denied.FindStringSubmatch(message)
+	if by := policied.FindStringSubmatch(message); verb == nil && by != nil {
+		return fmt.Errorf("%w by the ValidatingAdmissionPolicy %s of the cluster: where that is the lock that anycert printed, print and apply it again for the account that anycert comes with (anycert policy --lock --subject NAMESPACE/NAME)",
+			anycert.ErrForbidden, by[1])
+	}
 	if verb == nil {
 		return fmt.Errorf("%w by an admission rule, or by an authorizer, of the cluster%s", anycert.ErrForbidden, c.said(doing, message))
 	}

@@ -18,6 +18,8 @@ func (s *Sink) foreign(secret *corev1.Secret, all []write) string {
 		return fmt.Sprintf("it is being deleted and waits for its finalizers (%s): the next pass after makes it anew", strings.Join(secret.Finalizers, ", "))
 	case !s.ours(secret, all) && !s.adopt[at.String()]:
 		return fmt.Sprintf("it belongs to %s: name %s under adopt to take it over, or choose another name with secret", s.holder(secret, all), at)
+	case newer(secret.Annotations) != "":
+		return newer(secret.Annotations)
 	case secret.Immutable != nil && *secret.Immutable:
 		return "it is immutable, so that nobody can change it: " + remove
 	case secret.Type != corev1.SecretTypeTLS:

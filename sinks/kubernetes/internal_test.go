@@ -54,24 +54,27 @@ func TestReadList(t *testing.T) {
 		names      []string
 		wrong      bool
 	}{
-		"a page":           {text: `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"more"},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}`, next: "more", names: []string{"a", "b"}},
-		"metadata behind":  {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}}],"metadata":{"continue":"more"}}`, next: "more", names: []string{"a"}},
-		"no items":         {text: `{"kind":"SecretList","metadata":{},"items":null}`},
-		"another kind":     {text: `{"kind":"Secret","metadata":{}}`, wrong: true},
-		"no kind":          {text: `{"metadata":{}}`, wrong: true},
-		"cut in an item":   {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}},{"meta`, names: []string{"a"}, wrong: true},
-		"cut behind it":    {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}}`, names: []string{"a"}, wrong: true},
-		"cut at the end":   {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}}]`, names: []string{"a"}, wrong: true},
-		"items of a kind":  {text: `{"kind":"SecretList","items":{"a":1}}`, wrong: true},
-		"not a list":       {text: `["a"]`, wrong: true},
-		"a page in HTML":   {text: `<html>`, wrong: true},
-		"nothing":          {text: ``, wrong: true},
-		"an item's nature": {text: `{"kind":"SecretList","items":["a"]}`, wrong: true},
+		"a page":            {text: `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"more"},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}`, next: "more", names: []string{"a", "b"}},
+		"metadata behind":   {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}}],"metadata":{"continue":"more"}}`, next: "more", names: []string{"a"}},
+		"no items":          {text: `{"kind":"SecretList","metadata":{},"items":null}`},
+		"another kind":      {text: `{"kind":"Secret","metadata":{}}`, wrong: true},
+		"no kind":           {text: `{"metadata":{}}`, wrong: true},
+		"cut in an item":    {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}},{"meta`, names: []string{"a"}, wrong: true},
+		"cut behind it":     {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}}`, names: []string{"a"}, wrong: true},
+		"cut at the end":    {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}}]`, names: []string{"a"}, wrong: true},
+		"items of a kind":   {text: `{"kind":"SecretList","items":{"a":1}}`, wrong: true},
+		"not a list":        {text: `["a"]`, wrong: true},
+		"a page in HTML":    {text: `<html>`, wrong: true},
+		"nothing":           {text: ``, wrong: true},
+		"more than allowed": {text: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}},{"metadata":{"name":"c"}}]}`, names: []string{"a", "b"}, wrong: true},
+		"no end in sight":   {text: `{"kind":"SecretList","metadata":{"continue":"more"},"items":[]}`, wrong: true},
+		"one without end":   {text: `{"kind":"SecretList","items":[{"metadata":{"name":"` + strings.Repeat("a", maxObject) + `"}}]}`, wrong: true},
+		"an item's nature":  {text: `{"kind":"SecretList","items":["a"]}`, wrong: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var names []string
-			next, err := readList(strings.NewReader(test.text), func(s *corev1.Secret) { names = append(names, s.Name) })
+			next, err := readList(strings.NewReader(test.text), 2, func(s *corev1.Secret) { names = append(names, s.Name) })
 			if (err != nil) != test.wrong {
 				t.Errorf("readList: %v", err)
 			}
@@ -97,7 +100,7 @@ func TestReadListHoldsOneSecretAtATime(t *testing.T) {
 
 	before := live()
 	seen := 0
-	_, err := readList(io.MultiReader(parts...), func(s *corev1.Secret) {
+	_, err := readList(io.MultiReader(parts...), secrets, func(s *corev1.Secret) {
 		if seen++; seen%20 == 0 {
 			if grown := live() - before; grown > most {
 				t.Errorf("after %d Secrets of %d bytes %d bytes are held, want %d at most", seen, size, grown, most)

@@ -1,7 +1,9 @@
 package kubernetes
 
 import (
+	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +22,21 @@ const (
 	annotationCertificate = prefix + "/certificate"
 	annotationTime        = prefix + "/version-time"
 	annotationDigest      = prefix + "/digest"
+	annotationSchema      = prefix + "/schema" // of the mark; left out: 1
 )
+
+// markSchema is the form of the marks that this code writes, and the highest that it
+// knows.
+const markSchema = 1
+
+// newer tells of a mark that a later anycert left, which is not to be written over.
+func newer(annotations map[string]string) string {
+	text, set := annotations[annotationSchema]
+	if known, err := strconv.Atoi(text); !set || err == nil && known <= markSchema {
+		return ""
+	}
+	return fmt.Sprintf("its mark was left by a later anycert (%s %s, this one knows %d): upgrade this one, or delete the Secret and it is made anew", annotationSchema, shorten(text), markSchema)
+}
 
 // reserved reports whether a label or annotation is ours alone to set.
 func reserved(key string) bool {

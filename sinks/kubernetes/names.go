@@ -29,7 +29,7 @@ func parseTemplate(text string) (nameTemplate, error) {
 }
 
 func (t nameTemplate) name(certificate string) (string, error) {
-	var out strings.Builder
+	var out short
 	if err := t.parsed.Execute(&out, struct{ Name string }{certificate}); err != nil {
 		return "", fmt.Errorf("the template does not work (%w): it knows .Name alone", err)
 	}
@@ -37,6 +37,16 @@ func (t nameTemplate) name(certificate string) (string, error) {
 		return "", fmt.Errorf("the template makes %q for the certificate %q, which cannot be the name of a Secret: use lower-case letters, digits, '-' and '.', 253 at most", out.String(), certificate)
 	}
 	return out.String(), nil
+}
+
+// short ends a template whose text is longer than any name.
+type short struct{ strings.Builder }
+
+func (s *short) Write(p []byte) (int, error) {
+	if s.Len()+len(p) > content.DNS1123SubdomainMaxLength {
+		return 0, fmt.Errorf("it makes more than %d characters", content.DNS1123SubdomainMaxLength)
+	}
+	return s.Builder.Write(p)
 }
 
 // address is the place of a Secret within its cluster.
@@ -78,4 +88,6 @@ func (s *Sink) Targets(certificate string, _ []string) ([]anycert.Target, error)
 	return targets, nil
 }
 
-func (s *Sink) key(at address) string { return scheme + s.cluster.server + "/" + at.String() }
+func (s *Sink) key(at address) string { return s.cluster.key(at) }
+
+func (c *cluster) key(at address) string { return scheme + c.server + "/" + at.String() }

@@ -43,7 +43,7 @@ func (s *Sink) Orphans(ctx context.Context, declared []anycert.Target) ([]anycer
 // tools that copy Secrets to other namespaces copy it too, and the copy is theirs.
 func (s *Sink) left(secret *corev1.Secret) *anycert.Mark {
 	mark := s.readMark(secret.Annotations)
-	if mark == nil || secret.Labels[labelManager] != us || s.held(writes(secret.ManagedFields)) == nil {
+	if mark == nil || newer(secret.Annotations) != "" || secret.Labels[labelManager] != us || s.held(writes(secret.ManagedFields)) == nil {
 		return nil
 	}
 	return mark

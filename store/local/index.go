@@ -46,24 +46,39 @@ func (t tables) mayIndex(name string) error {
 		Schema int `json:"schema"`
 	}
 	if get(t.bucket(indexTable), []byte(name), &found) == nil && found.Schema > schema {
-		return fmt.Errorf("its index has schema %d and was written by a later anycert, this one knows schema %d: upgrade anycert: %w",
-			found.Schema, schema, anycert.ErrUnindexed)
+		return &newerError{found.Schema}
 	}
 	return nil
 }
 
-// reindex reads the current version and makes stat tell of it.
+// newerError says that a later anycert wrote an index.
+type newerError struct{ schema int }
+
+func (e *newerError) Error() string {
+	return fmt.Sprintf("its index has schema %d and was written by a later anycert, this one knows schema %d and leaves it alone: upgrade this anycert", e.schema, schema)
+}
+
+func (e *newerError) Unwrap() error { return anycert.ErrUnindexed }
+
+// leftAlone comes with an entry that is whole, and whose index is not to be written.
+type leftAlone struct{ error }
+
+func (e leftAlone) Unwrap() []error { return []error{e.error, anycert.ErrForbidden} }
+
+// reindex reads the current version and makes stat tell of it, unless a later anycert
+// did: then the entry comes with leftAlone.
 func (t tables) reindex(name string) (anycert.Entry, error) {
 	entry, err := t.current(name)
 	if err != nil {
 		return entry, err
 	}
-	if err := t.mayIndex(name); err != nil {
-		return entry, err
-	}
 	bundle, err := t.bundle(name, entry.Version)
 	if err != nil {
 		return entry, err
+	}
+	if err := t.mayIndex(name); err != nil {
+		entry.Digest, entry.Leaf = bundle.Digest(), bundle.Leaf()
+		return entry, leftAlone{err}
 	}
 	if known, err := t.stat(name); err == nil && known.Digest == bundle.Digest() && known.Leaf.Equal(bundle.Leaf()) {
 		return known, errUnchanged

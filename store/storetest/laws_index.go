@@ -40,8 +40,10 @@ func newerIndex(l *law) {
 		if entry.Name != "example" || entry.Version != 1 || entry.Time.IsZero() {
 			l.Errorf("with ErrUnindexed came %s, version %d, %v", entry.Name, entry.Version, entry.Time)
 		}
-		_, err = l.Store.Index(l.ctx, "example")
+		entry, err = l.Store.Index(l.ctx, "example")
 		l.is(err, anycert.ErrUnindexed, "example")
+		l.is(err, anycert.ErrForbidden, "example")
+		l.describes(entry, "example", 1, bundle, anycert.Origin{}) // read all the same
 		if !strings.Contains(err.Error(), "anycert") || !strings.Contains(err.Error(), "upgrade") {
 			l.Errorf("the error %q does not say that anycert is to be upgraded", err)
 		}

@@ -172,14 +172,14 @@ func (m *Memory) Index(ctx context.Context, name string) (anycert.Entry, error) 
 	if err != nil {
 		return entry, err
 	}
-	if found.index.foreign {
-		return entry, fmt.Errorf("certificate %s: a newer anycert wrote its index: upgrade this one: %w", name, anycert.ErrUnindexed)
-	}
 	bundle, err := m.read(name, found.versions[entry.Version-1])
 	if err != nil {
 		return entry, err
 	}
 	entry = entryOf(name, entry.Version, found, bundle)
+	if found.index.foreign {
+		return entry, fmt.Errorf("certificate %s: a newer anycert wrote its index: upgrade this one: %w, %w", name, anycert.ErrUnindexed, anycert.ErrForbidden)
+	}
 	if index := found.index; index.version == entry.Version && index.entry.Digest == entry.Digest && entry.Leaf.Equal(index.entry.Leaf) {
 		return index.at(entry), nil
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -13,12 +12,11 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/trusted"
 )
 
-const (
-	fresh    = 10 * time.Minute // how long a secret is taken to be current
-	maxBytes = 64 << 10         // of a secret in a file
-)
+// fresh is how long a secret is taken to be current.
+const fresh = 10 * time.Minute
 
 // Vault reads one field of a secret in Vault: MOUNT/PATH#FIELD.
 type Vault interface {
@@ -108,44 +106,12 @@ func (c *credential) fetch(ctx context.Context) (anycert.Secret, error) {
 	}
 }
 
-// readFile reads a secret from a file. It is looked at before it is opened, since
-// opening a named pipe would hang, and again after that.
 func readFile(path string) (anycert.Secret, error) {
-	if info, err := os.Stat(path); err != nil {
-		return anycert.Secret{}, withoutPath(err)
-	} else if err := check(info); err != nil {
-		return anycert.Secret{}, err
-	}
-	file, err := os.Open(path)
+	text, err := trusted.Read(path, trusted.MaxCredential)
 	if err != nil {
 		return anycert.Secret{}, withoutPath(err)
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil {
-		return anycert.Secret{}, withoutPath(err)
-	} else if err := check(info); err != nil {
-		return anycert.Secret{}, err
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
-	if err != nil {
-		return anycert.Secret{}, withoutPath(err)
-	}
-	if len(text) > maxBytes {
-		return anycert.Secret{}, fmt.Errorf("%w: it has more than %d bytes", anycert.ErrMalformed, maxBytes)
 	}
 	return anycert.NewSecret(strings.TrimRight(string(text), "\r\n")), nil
-}
-
-// check holds a secret's file to be regular and written by its owner alone: who can
-// change a token can have our keys pushed into an account of his own.
-func check(info fs.FileInfo) error {
-	switch mode := info.Mode(); {
-	case !mode.IsRegular():
-		return fmt.Errorf("%w: it is not a regular file", anycert.ErrMalformed)
-	case mode.Perm()&0o022 != 0:
-		return fmt.Errorf("%w: others may write it (mode %04o): chmod go-w", anycert.ErrRefused, mode.Perm())
-	}
-	return nil
 }
 
 // withoutPath leaves out the path, which is in every error already.

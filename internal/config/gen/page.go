@@ -12,6 +12,7 @@ import (
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/sinks"
+	"github.com/anycert/anycert/sinks/kubernetes"
 )
 
 const head = `# config.yaml
@@ -52,6 +53,8 @@ func page(root string) (string, error) {
 	w := &writer{sources: sources{root: root, parsed: map[string]*source{}}}
 	fmt.Fprintf(&w.text, head, example)
 	w.section(place{}, reflect.TypeFor[config.Config](), "")
+	upstream := reflect.TypeFor[kubernetes.SourceConfig]()
+	w.section(place{"issuers[].config", "kubernetes"}, upstream, w.about(upstream))
 	types := sinks.Types()
 	for _, name := range slices.Sorted(maps.Keys(types)) {
 		kind := reflect.TypeOf(types[name]()).Elem()
@@ -72,7 +75,7 @@ type writer struct {
 // place is where the fields of a section stand.
 type place struct {
 	path string // "sinks[].config"
-	kind string // of sink, below sinks[].config
+	kind string // of sink or issuer, below its config
 }
 
 // below is the place of the fields in a field.

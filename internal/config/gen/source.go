@@ -74,17 +74,11 @@ type field struct {
 
 // fields lists a struct's fields with their comments. One without is an error.
 func (w *writer) fields(structure reflect.Type) []field {
-	read, err := w.sources.of(structure.PkgPath())
-	if err != nil {
-		w.fail(err)
-		return nil
-	}
-	comments := read.comments(structure.Name())
 	written := names(structure)
 	var fields []field
 	for _, known := range strict.Fields(structure) {
 		declared := structure.FieldByIndex(known.Index)
-		text := comments[declared.Name]
+		text := w.comment(structure, known.Index)
 		if text == "" {
 			w.fail(fmt.Errorf("%s.%s has no comment: say what %s means", structure, declared.Name, known.Name))
 		}
@@ -95,6 +89,20 @@ func (w *writer) fields(structure reflect.Type) []field {
 		fields = append(fields, field{known.Name, declared.Type, fallback, meaning})
 	}
 	return fields
+}
+
+// comment is that of a field, which may be one of an inlined struct.
+func (w *writer) comment(structure reflect.Type, index []int) string {
+	last := len(index) - 1
+	if last > 0 {
+		structure = structure.FieldByIndex(index[:last]).Type
+	}
+	read, err := w.sources.of(structure.PkgPath())
+	if err != nil {
+		w.fail(err)
+		return ""
+	}
+	return read.comments(structure.Name())[structure.Field(index[last]).Name]
 }
 
 // comments are those of a struct's fields, by name in Go: above the field, behind

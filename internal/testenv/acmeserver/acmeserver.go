@@ -57,7 +57,8 @@ type Server struct {
 	ca     *ca.CAImpl
 	server *http.Server
 
-	intercept atomic.Pointer[Interceptor]
+	intercept   atomic.Pointer[Interceptor]
+	registering sync.Mutex // see front.serve
 
 	mu       sync.Mutex
 	requests []Request

@@ -93,7 +93,7 @@ func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.forward(seen, r)
 	}
 	f.server.noteRequest(Request{Time: begun, Kind: KindOf(r), Method: r.Method, Path: r.URL.Path,
-		UserAgent: r.UserAgent(), Status: seen.status})
+		UserAgent: r.UserAgent(), Protocol: r.Proto, Status: seen.status})
 }
 
 // forward lets Pebble answer. If patient, it keeps back two kinds of answers
@@ -104,7 +104,7 @@ func (f front) forward(w *statusWriter, r *http.Request) {
 	if f.patient && kind == KindChallenge {
 		w.Header().Set("Retry-After", "1")
 	}
-	f.pebble.ServeHTTP(w, r)
+	f.serve(kind, w, r)
 	if kind == KindNewOrder {
 		f.server.noteOrder(w.Header().Get("Location"))
 	}
@@ -117,6 +117,17 @@ func (f front) forward(w *statusWriter, r *http.Request) {
 	case KindFinalize:
 		waitFor(func() bool { return f.server.issued(id) })
 	}
+}
+
+// serve lets Pebble answer. New accounts are made one at a time: of two requests
+// with one key at once, Pebble answers the second with an internal error, or with an
+// account that it is still writing to (a data race).
+func (f front) serve(kind string, w http.ResponseWriter, r *http.Request) {
+	if kind == KindNewAccount {
+		f.server.registering.Lock()
+		defer f.server.registering.Unlock()
+	}
+	f.pebble.ServeHTTP(w, r)
 }
 
 // waitFor waits until done, at most a second.

@@ -17,6 +17,7 @@ import (
 type Request struct {
 	Time                          time.Time
 	Kind, Method, Path, UserAgent string
+	Protocol                      string // HTTP/2.0
 	Status                        int
 }
 

@@ -63,19 +63,23 @@ type Account struct {
 // Login makes a service account with just the rights of a, and returns a token
 // of it that is good for an hour.
 func (s *Server) Login(ctx context.Context, a Account) (token string, err error) {
-	accounts := s.Client().CoreV1().ServiceAccounts(a.Namespace)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: a.Name}}
-	if _, err := accounts.Create(ctx, account, metav1.CreateOptions{}); err != nil {
+	if _, err := s.Client().CoreV1().ServiceAccounts(a.Namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
 		return "", fmt.Errorf("making the service account %s/%s: %w", a.Namespace, a.Name, err)
 	}
 	if err := s.grant(ctx, a); err != nil {
 		return "", fmt.Errorf("granting rights to %s/%s: %w", a.Namespace, a.Name, err)
 	}
+	return s.Token(ctx, a.Namespace, a.Name)
+}
+
+// Token returns a token of a service account that is there, good for an hour.
+func (s *Server) Token(ctx context.Context, namespace, name string) (string, error) {
 	seconds := int64(3600)
-	request, err := accounts.CreateToken(ctx, a.Name, &authenticationv1.TokenRequest{
+	request, err := s.Client().CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("making a token of %s/%s: %w", a.Namespace, a.Name, err)
+		return "", fmt.Errorf("making a token of %s/%s: %w", namespace, name, err)
 	}
 	return request.Status.Token, nil
 }

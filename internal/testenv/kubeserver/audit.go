@@ -1,13 +1,12 @@
 package kubeserver
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/anycert/anycert/internal/testenv/auditlog"
 )
 
 // Request is one line of the audit log: a request that was answered.
@@ -30,42 +29,21 @@ func (s *Server) auditFile() string { return s.file("audit.log") }
 
 // Mark returns the end of the audit log.
 func (s *Server) Mark() (Mark, error) {
-	info, err := os.Stat(s.auditFile())
+	end, err := auditlog.End(s.auditFile())
 	if err != nil {
-		return 0, fmt.Errorf("reading kube-apiserver's audit log: %w", err)
+		return 0, fmt.Errorf("kube-apiserver: %w", err)
 	}
-	return Mark(info.Size()), nil
+	return Mark(end), nil
 }
 
 // Requests returns what the server has answered since the mark; 0 is the
 // start. Its requests to itself are left out.
 func (s *Server) Requests(since Mark) ([]Request, error) {
-	file, err := os.Open(s.auditFile())
+	requests, err := auditlog.Since(s.auditFile(), int64(since), parseLine)
 	if err != nil {
-		return nil, fmt.Errorf("reading kube-apiserver's audit log: %w", err)
+		return nil, fmt.Errorf("kube-apiserver: %w", err)
 	}
-	defer file.Close()
-	if _, err := file.Seek(int64(since), io.SeekStart); err != nil {
-		return nil, fmt.Errorf("reading kube-apiserver's audit log: %w", err)
-	}
-	var requests []Request
-	lines := bufio.NewReader(file)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err == io.EOF {
-			return requests, nil // what is left of a line is still being written
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading kube-apiserver's audit log: %w", err)
-		}
-		request, counts, err := parseLine(line)
-		if err != nil {
-			return nil, fmt.Errorf("reading kube-apiserver's audit log: %w", err)
-		}
-		if counts {
-			requests = append(requests, request)
-		}
-	}
+	return requests, nil
 }
 
 // parseLine reads one line. A watch leaves two, of which the first counts, so
@@ -117,12 +95,12 @@ func parseLine(line []byte) (r Request, counts bool, err error) {
 // From returns the requests whose user agent begins with a word, such as
 // "anycert".
 func From(userAgent string, requests []Request) []Request {
-	return filter(requests, func(r Request) bool { return strings.HasPrefix(r.UserAgent, userAgent) })
+	return auditlog.Filter(requests, func(r Request) bool { return strings.HasPrefix(r.UserAgent, userAgent) })
 }
 
 // Writes returns the requests that would change something, dry runs included.
 func Writes(requests []Request) []Request {
-	return filter(requests, func(r Request) bool {
+	return auditlog.Filter(requests, func(r Request) bool {
 		switch r.Verb {
 		case "create", "update", "patch", "delete", "deletecollection":
 			return true
@@ -138,14 +116,4 @@ func Count(requests []Request) map[string]int {
 		counts[r.Verb+" "+r.Resource]++
 	}
 	return counts
-}
-
-func filter(requests []Request, keep func(Request) bool) []Request {
-	var kept []Request
-	for _, r := range requests {
-		if keep(r) {
-			kept = append(kept, r)
-		}
-	}
-	return kept
 }

@@ -76,7 +76,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	return s.api.WaitFor(ctx, "ready", s.ready)
+	return s.api.WaitUntil(ctx, "is ready", s.ready)
 }
 
 func find(path *string, p parts.Part) (err error) {

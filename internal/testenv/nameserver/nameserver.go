@@ -79,7 +79,7 @@ func start(ctx context.Context, dir string, zones []string, k kind) (*Server, er
 		return nil, err
 	}
 	for _, zone := range zones {
-		if err := s.process.WaitFor(ctx, "serving "+zone, s.serves(zone)); err != nil {
+		if err := s.process.WaitUntil(ctx, "serves "+zone, s.serves(zone)); err != nil {
 			s.Close()
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func Start(ctx context.Context, dir, certDir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.process.WaitFor(ctx, "serving", func(ctx context.Context) error {
+	err = s.process.WaitUntil(ctx, "serves", func(ctx context.Context) error {
 		_, err := Handshake(ctx, s.Addr, "")
 		return err
 	})
@@ -99,9 +99,9 @@ const overlap = 250 * time.Millisecond
 func (s *Server) WaitServing(ctx context.Context, leaf *x509.Certificate) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	what := fmt.Sprintf("serving the certificate %x", leaf.SerialNumber)
+	what := fmt.Sprintf("serves the certificate %x", leaf.SerialNumber)
 	var since time.Time // of the first handshake in a row that showed it
-	return s.process.WaitFor(ctx, what, func(ctx context.Context) error {
+	return s.process.WaitUntil(ctx, what, func(ctx context.Context) error {
 		chain, err := Handshake(ctx, s.Addr, "")
 		if err == nil && !chain[0].Equal(leaf) {
 			err = fmt.Errorf("it serves %x", chain[0].SerialNumber)

@@ -16,12 +16,19 @@ import (
 var packages = map[string]string{
 	"bind9":           "/usr/sbin/named",
 	"bind9-dnsutils":  "/usr/bin/nsupdate",
+	"buildah":         "/usr/bin/buildah",
 	"ca-certificates": "/usr/sbin/update-ca-certificates",
 	"curl":            "/usr/bin/curl",
+	"dbus-daemon":     "/usr/bin/dbus-daemon",
+	"haproxy":         "/usr/sbin/haproxy",
 	"jq":              "/usr/bin/jq",
 	"knot":            "/usr/sbin/knotd",
 	"nginx-light":     "/usr/sbin/nginx",
 	"openssl":         "/usr/bin/openssl",
+	"polkitd":         "/usr/bin/pkcheck",
+	"prometheus":      "/usr/bin/promtool",
+	"strace":          "/usr/bin/strace",
+	"systemd":         "/usr/bin/systemd-analyze",
 }
 
 // policyFile is where Debian asks, before a package starts its service,

@@ -1,6 +1,6 @@
 // Package parts builds the real servers that the tests run against, once for a
 // machine, and finds them again. Each is compiled from its released Go module
-// through a small module of its own (testenv/vault, testenv/kube), so that
+// through a small module of its own (the folders vault, kube and helm), so that
 // nothing of them enters anycert's go.mod.
 //
 // Binaries are kept under the user's cache folder, in anycert-rig (or in
@@ -33,29 +33,36 @@ const (
 	Etcd          Part = "etcd"
 	KubeAPIServer Part = "kube-apiserver"
 	Kubectl       Part = "kubectl"
+	Helm          Part = "helm"
 )
 
 // All lists the parts in the order in which they are built.
-func All() []Part { return []Part{Vault, Etcd, KubeAPIServer, Kubectl} }
+func All() []Part { return []Part{Vault, Etcd, KubeAPIServer, Kubectl, Helm} }
 
 // recipe says how a part is built. Its fields are all that decide the result,
 // beside the module's files and the Go version.
 type recipe struct {
-	module string   // folder under internal/testenv
+	module string   // folder beside this file
 	pkg    string   // what to build there
 	tags   string   // build tags
 	vars   []string // package variables set by the linker
 	usual  string   // how long a cold build takes on two cores, for people
 }
 
-const kubeVersion = "v1.35.4"
-
 func recipeOf(p Part) (recipe, error) {
 	kube := []string{
-		"k8s.io/component-base/version.gitVersion=" + kubeVersion,
+		"k8s.io/component-base/version.gitVersion=v1.35.4",
 		"k8s.io/component-base/version.gitMajor=1",
 		"k8s.io/component-base/version.gitMinor=35",
 		"k8s.io/component-base/version.gitTreeState=clean",
+	}
+	helm := []string{ // and the Kubernetes that `helm template` speaks of: its client-go's
+		"helm.sh/helm/v3/internal/version.version=v3.19.0",
+		"helm.sh/helm/v3/internal/version.metadata=",
+		"helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+		"helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34",
+		"helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",
+		"helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34",
 	}
 	switch p {
 	case Vault:
@@ -66,6 +73,8 @@ func recipeOf(p Part) (recipe, error) {
 		return recipe{module: "kube", pkg: "k8s.io/kubernetes/cmd/kube-apiserver", vars: kube, usual: "5 minutes"}, nil
 	case Kubectl:
 		return recipe{module: "kube", pkg: "k8s.io/kubernetes/cmd/kubectl", vars: kube, usual: "1 minute"}, nil
+	case Helm:
+		return recipe{module: "helm", pkg: "helm.sh/helm/v3/cmd/helm", vars: helm, usual: "2 minutes"}, nil
 	}
 	return recipe{}, fmt.Errorf("the rig has no part %q, only %v", p, All())
 }
@@ -141,20 +150,26 @@ func cache() (string, error) {
 	return filepath.Join(dir, "anycert-rig"), nil
 }
 
-// moduleDir finds internal/testenv/name in the checkout that holds the working
-// folder: a test's is its package, a command's is where one stands.
-func moduleDir(name string) (string, error) {
+// Checkout finds the checkout of anycert that holds the working folder: a
+// test's is its package, a command's is where one stands.
+func Checkout() (dir string, err error) {
 	start, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("looking for the rig: %w", err)
+		return "", fmt.Errorf("looking for the checkout: %w", err)
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
 		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 		if err == nil && strings.HasPrefix(string(text), "module github.com/anycert/anycert\n") {
-			return filepath.Join(dir, "internal", "testenv", name), nil
+			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("looking for the rig: %s is not in a checkout of anycert", start)
+			return "", fmt.Errorf("looking for the checkout: %s is not in one of anycert", start)
 		}
 	}
+}
+
+// moduleDir is the folder of a part's module.
+func moduleDir(name string) (string, error) {
+	checkout, err := Checkout()
+	return filepath.Join(checkout, "internal", "testenv", "parts", name), err
 }

@@ -33,7 +33,7 @@ type Process struct {
 	err  error         // how it ended; read after done
 }
 
-// Start runs the child and returns at once: see WaitFor.
+// Start runs the child and returns at once: see WaitUntil.
 func Start(spec Spec) (*Process, error) {
 	p := &Process{name: spec.Name, log: filepath.Join(spec.Dir, spec.Name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -73,6 +73,9 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Done is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// ExitCode returns how the child ended, once Done is closed; -1 says by a signal.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
 // Log returns what the child has written so far to stdout and stderr.
 func (p *Process) Log() ([]byte, error) { return os.ReadFile(p.log) }
 
@@ -107,12 +110,16 @@ func (p *Process) stop(grace time.Duration) {
 // patience is more than any child takes on a machine that is busy.
 const patience = 2 * time.Minute
 
-// WaitFor asks probe again and again until it returns nil. It gives up when
-// ctx ends, the child does, or two minutes have passed, and then quotes the
-// end of the child's log.
-func (p *Process) WaitFor(ctx context.Context, what string, probe func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// WaitUntil asks probe again and again until it returns nil. It gives up when
+// ctx ends, when the child does, or after two minutes if ctx has no deadline: its
+// error begins with "waiting until NAME " and what, such as "is ready", and
+// quotes the end of the child's log.
+func (p *Process) WaitUntil(ctx context.Context, what string, probe func(context.Context) error) error {
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -123,9 +130,9 @@ func (p *Process) WaitFor(ctx context.Context, what string, probe func(context.C
 		select {
 		case <-ticker.C:
 		case <-p.done:
-			return p.quote(fmt.Errorf("waiting for %s to be %s: it ended: %w", p.name, what, errors.Join(p.err, err)))
+			return p.quote(fmt.Errorf("waiting until %s %s: it ended: %w", p.name, what, errors.Join(p.err, err)))
 		case <-ctx.Done():
-			return p.quote(fmt.Errorf("waiting for %s to be %s: %w: %w", p.name, what, context.Cause(ctx), err))
+			return p.quote(fmt.Errorf("waiting until %s %s: %w: %w", p.name, what, context.Cause(ctx), err))
 		}
 	}
 }

@@ -22,11 +22,11 @@ func shell(t *testing.T, script string) *process.Process {
 	return p
 }
 
-func TestWaitForQuotesAChildThatEnds(t *testing.T) {
+func TestWaitUntilQuotesAChildThatEnds(t *testing.T) {
 	p := shell(t, "echo no such option >&2; exit 3")
 	never := errors.New("not yet")
-	err := p.WaitFor(t.Context(), "ready", func(context.Context) error { return never })
-	for _, want := range []string{"child", "ready", "exit status 3", "not yet", "no such option"} {
+	err := p.WaitUntil(t.Context(), "is ready", func(context.Context) error { return never })
+	for _, want := range []string{"waiting until child is ready", "exit status 3", "not yet", "no such option"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\ndoes not tell of %q", err, want)
 		}
@@ -36,11 +36,11 @@ func TestWaitForQuotesAChildThatEnds(t *testing.T) {
 	}
 }
 
-func TestWaitForEndsWithItsContext(t *testing.T) {
+func TestWaitUntilEndsWithItsContext(t *testing.T) {
 	p := shell(t, "exec sleep 60")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err := p.WaitFor(ctx, "ready", func(context.Context) error { return errors.New("not yet") })
+	err := p.WaitUntil(ctx, "is ready", func(context.Context) error { return errors.New("not yet") })
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, want the deadline", err)
 	}
@@ -59,7 +59,7 @@ func TestStopTerminatesInOrder(t *testing.T) {
 
 func waitForLog(t *testing.T, p *process.Process, text string) {
 	t.Helper()
-	err := p.WaitFor(t.Context(), "saying "+text, func(context.Context) error {
+	err := p.WaitUntil(t.Context(), "says "+text, func(context.Context) error {
 		log, err := p.Log()
 		if err == nil && !strings.Contains(string(log), text) {
 			err = errors.New("it has not said so")

@@ -1,13 +1,12 @@
 package vaultserver
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/anycert/anycert/internal/testenv/auditlog"
 )
 
 // Request is one line of the audit log: a request that Vault has answered.
@@ -25,42 +24,21 @@ type Mark int64
 
 // Mark returns the end of the audit log.
 func (s *Server) Mark() (Mark, error) {
-	info, err := os.Stat(s.auditFile())
+	end, err := auditlog.End(s.auditFile())
 	if err != nil {
-		return 0, fmt.Errorf("reading vault's audit log: %w", err)
+		return 0, fmt.Errorf("vault: %w", err)
 	}
-	return Mark(info.Size()), nil
+	return Mark(end), nil
 }
 
 // Requests returns what Vault has answered since the mark; 0 is the start.
 // Vault writes each line before it answers, so that none is missing.
 func (s *Server) Requests(since Mark) ([]Request, error) {
-	file, err := os.Open(s.auditFile())
+	requests, err := auditlog.Since(s.auditFile(), int64(since), parseLine)
 	if err != nil {
-		return nil, fmt.Errorf("reading vault's audit log: %w", err)
+		return nil, fmt.Errorf("vault: %w", err)
 	}
-	defer file.Close()
-	if _, err := file.Seek(int64(since), io.SeekStart); err != nil {
-		return nil, fmt.Errorf("reading vault's audit log: %w", err)
-	}
-	var requests []Request
-	lines := bufio.NewReader(file)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err == io.EOF {
-			return requests, nil // what is left of a line is still being written
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading vault's audit log: %w", err)
-		}
-		request, answered, err := parseLine(line)
-		if err != nil {
-			return nil, fmt.Errorf("reading vault's audit log: %w", err)
-		}
-		if answered {
-			requests = append(requests, request)
-		}
-	}
+	return requests, nil
 }
 
 // parseLine reads one line. Vault writes two for each request: the answer's
@@ -103,14 +81,14 @@ func Count(requests []Request) map[string]int {
 
 // KeyReads returns the requests that read a version's data, and so a key.
 func KeyReads(requests []Request) []Request {
-	return filter(requests, func(r Request) bool {
+	return auditlog.Filter(requests, func(r Request) bool {
 		return r.Operation == "read" && strings.Contains(r.Path, "/data/")
 	})
 }
 
 // Writes returns the requests that write or remove data or metadata in KV v2.
 func Writes(requests []Request) []Request {
-	return filter(requests, func(r Request) bool {
+	return auditlog.Filter(requests, func(r Request) bool {
 		switch r.Operation {
 		case "create", "update", "patch", "delete":
 		default:
@@ -123,14 +101,4 @@ func Writes(requests []Request) []Request {
 		}
 		return false
 	})
-}
-
-func filter(requests []Request, keep func(Request) bool) []Request {
-	var kept []Request
-	for _, r := range requests {
-		if keep(r) {
-			kept = append(kept, r)
-		}
-	}
-	return kept
 }

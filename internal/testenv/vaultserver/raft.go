@@ -87,7 +87,7 @@ disable_mlock = true
 // initialize brings a new server from empty to ready.
 func (s *Server) initialize(ctx context.Context) error {
 	client := s.ClientWith("")
-	err := s.process.WaitFor(ctx, "listening", func(ctx context.Context) error {
+	err := s.process.WaitUntil(ctx, "listens", func(ctx context.Context) error {
 		_, err := client.Sys().InitStatusWithContext(ctx)
 		return err
 	})
@@ -108,7 +108,7 @@ func (s *Server) initialize(ctx context.Context) error {
 		return fmt.Errorf("mounting secret/: %w", err)
 	}
 	// A new KV v2 answers 400 for a moment, while it is being upgraded.
-	err = s.process.WaitFor(ctx, "serving secret/", func(ctx context.Context) error {
+	err = s.process.WaitUntil(ctx, "serves secret/", func(ctx context.Context) error {
 		_, err := s.Client().Logical().ListWithContext(ctx, "secret/metadata/")
 		return err
 	})
@@ -142,7 +142,7 @@ func (s *Server) StartAgain(ctx context.Context) error {
 	if err := s.start(ctx, Options{Binary: s.binary}); err != nil {
 		return err
 	}
-	return s.process.WaitFor(ctx, "listening", func(ctx context.Context) error {
+	return s.process.WaitUntil(ctx, "listens", func(ctx context.Context) error {
 		_, err := s.ClientWith("").Sys().InitStatusWithContext(ctx)
 		return err
 	})
@@ -170,7 +170,7 @@ func (s *Server) Restore(ctx context.Context, snapshot []byte) error {
 	if err := client.Sys().RaftSnapshotRestoreWithContext(ctx, bytes.NewReader(snapshot), false); err != nil {
 		return fmt.Errorf("restoring a snapshot of vault: %w", err)
 	}
-	return s.process.WaitFor(ctx, "restored", func(ctx context.Context) error {
+	return s.process.WaitUntil(ctx, "has restored the snapshot", func(ctx context.Context) error {
 		policies, err := client.Sys().ListPoliciesWithContext(ctx)
 		if err != nil {
 			return err

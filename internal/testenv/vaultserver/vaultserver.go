@@ -112,7 +112,7 @@ func (s *Server) ClientWith(token string) *api.Client {
 
 // WaitActive waits until the server is unsealed and leads.
 func (s *Server) WaitActive(ctx context.Context) error {
-	return s.process.WaitFor(ctx, "active", func(ctx context.Context) error {
+	return s.process.WaitUntil(ctx, "is active", func(ctx context.Context) error {
 		health, err := s.ClientWith("").Sys().HealthWithContext(ctx)
 		if err != nil {
 			return err

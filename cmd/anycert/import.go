@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/reconcile"
+)
+
+// importTimeout bounds all that import asks for.
+const importTimeout = time.Minute
+
+func (a *app) importCommand() *cobra.Command {
+	var from origin
+	var replace bool
+	cmd := &cobra.Command{
+		Use:   "import NAME",
+		Short: "Bring a certificate that a cluster or a disk holds into the store",
+		Long: `Bring the certificate and key that a Secret of a cluster, or a pair of files, holds
+into the store, as the next version of the certificate NAME, which the configuration
+declares. No order is made, now or because of it: it is renewed when its time comes.
+What it came from is only read. The places of the sinks get it from the next pass.
+
+--from takes
+
+  kubernetes://CONTEXT/NAMESPACE/SECRET  with KUBECONFIG or ~/.kube/config; without
+                                         CONTEXT the current one: kubernetes:///web/tls
+  file:///DIRECTORY                      with fullchain.pem and privkey.pem, as certbot
+                                         and our own file sink keep them
+
+What could not be served is not imported: certificate and key must belong together,
+and be valid, for all names that are declared. What the store has is replaced only
+with --replace, unless it must not be served any more. When the store has the same,
+nothing is written.
+
+Exit code: 0 the store has it; 1 it does not.`,
+		Example: `  anycert import example --from kubernetes://old/web/example-tls
+  anycert import example --from file:///etc/letsencrypt/live/example.com
+  anycert import example --cert .lego/certificates/example.com.crt --key .lego/certificates/example.com.key`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("`%s` takes the name of one certificate: see `%[1]s --help`", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), importTimeout)
+			defer cancel()
+			if err := a.bring(ctx, args[0], from, replace); err != nil {
+				return fmt.Errorf("import: %w", err)
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&from.url, "from", "", "where it is, a `URL`")
+	flags.StringVar(&from.certificate, "cert", "", "`file` with the certificate and its chain, PEM")
+	flags.StringVar(&from.key, "key", "", "`file` with the private key, PEM")
+	flags.BoolVar(&replace, "replace", false, "replace what the store has")
+	_ = cmd.MarkFlagFilename("cert")
+	_ = cmd.MarkFlagFilename("key")
+	cmd.ValidArgsFunction = a.certificateNames
+	return cmd
+}
+
+// bring reads, checks and writes, in this order.
+func (a *app) bring(ctx context.Context, name string, from origin, replace bool) error {
+	path, err := a.path()
+	if err != nil {
+		return err
+	}
+	loaded, err := load(path)
+	if err != nil {
+		return err
+	}
+	declared, ok := loaded.Certificate(name)
+	if !ok {
+		return undeclaredError(path, loaded, name)
+	}
+	bundle, where, err := from.read(ctx)
+	if err != nil {
+		return fmt.Errorf("certificate %s: %w", name, err)
+	}
+	now := time.Now()
+	renewal, err := importable(loaded, declared, bundle, now)
+	if err != nil {
+		return fmt.Errorf("certificate %s from %s: %w", name, where, err)
+	}
+	store, err := config.OpenStore(loaded, config.Options{Version: version()})
+	if err != nil {
+		return err
+	}
+	if opened, ok := store.(session); ok {
+		defer a.close(opened)
+	}
+	number, wrote, err := put(ctx, store, declared, bundle, replace)
+	switch {
+	case err != nil:
+		return fmt.Errorf("certificate %s: %w", name, err)
+	case !wrote:
+		a.say("%s: the store has it already, as version %d: nothing was written", name, number)
+		return nil
+	}
+	a.say("%s: version %d in the store, from %s", name, number, where)
+	a.say("  for %s, until %s", strings.Join(bundle.Leaf().DNSNames, " "), stamp(bundle.Leaf().NotAfter))
+	if renewal.Due(now) {
+		a.say("  issuer %s obtains the next one in its next pass: %s", declared.Issuer, renewal.Reason)
+	} else if !renewal.At.IsZero() {
+		a.say("  issuer %s obtains the next one at %s: %s", declared.Issuer, stamp(renewal.At), renewal.Reason)
+	}
+	return nil
+}
+
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.out, reconcile.Clean(fmt.Sprintf(format, args...)))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }
+
+// undeclaredError says what is declared, and how a certificate is.
+func undeclaredError(path string, loaded *config.Config, name string) error {
+	if err := anycert.CheckName(name); err != nil {
+		return err
+	}
+	var known []string
+	for _, c := range loaded.Certificates {
+		known = append(known, c.Name)
+	}
+	return fmt.Errorf("%s declares no certificate %s; there %s: declare it first, under certificates, as in {name: %s, domains: [example.com]}",
+		path, name, enumerate(known), name)
+}
+
+// importable tells when the declared certificate is renewed once bundle is in the
+// store. It fails when bundle must not be served, and when its issuer would order
+// another one at once, since it is not what is declared.
+func importable(loaded *config.Config, declared anycert.Certificate, bundle *anycert.Bundle, now time.Time) (anycert.Renewal, error) {
+	leaf := bundle.Leaf()
+	if err := anycert.Check(leaf, declared.Domains, now); err != nil {
+		return anycert.Renewal{}, err
+	}
+	renewal := loaded.Renewal(declared, leaf, now)
+	if !renewal.At.Equal(now) { // what is due by its lifetime was so before
+		return renewal, nil
+	}
+	kind, err := anycert.KeyTypeOf(leaf.PublicKey)
+	if err != nil {
+		return anycert.Renewal{}, err
+	}
+	return anycert.Renewal{}, fmt.Errorf("it is not what is declared, and issuer %s would order another one at once (%s): declare what it is, domains: [%s] and key_type: %s, and import it then",
+		declared.Issuer, renewal.Reason, quoted(leaf.DNSNames), kind)
+}
+
+// quoted is a list of domains as it is written in YAML.
+func quoted(domains []string) string {
+	var all []string
+	for _, domain := range domains {
+		if strings.HasPrefix(domain, "*") {
+			domain = `"` + domain + `"`
+		}
+		all = append(all, domain)
+	}
+	return strings.Join(all, ", ")
+}
+
+// put writes bundle as the next version, unless the store has it already. It is what a
+// person put there: no issuer is named as its origin.
+func put(ctx context.Context, store anycert.Store, declared anycert.Certificate, bundle *anycert.Bundle, replace bool) (version int, wrote bool, err error) {
+	current, err := store.Stat(ctx, declared.Name)
+	if errors.Is(err, anycert.ErrUnindexed) {
+		current, err = store.Index(ctx, declared.Name)
+	}
+	switch {
+	case errors.Is(err, anycert.ErrNotFound):
+	case errors.Is(err, anycert.ErrDeleted) && current.Version > 0:
+		if !replace {
+			return 0, false, fmt.Errorf("%w: somebody deleted version %d: ask why, then write the next one with --replace", anycert.ErrDeleted, current.Version)
+		}
+	case err != nil:
+		return 0, false, err
+	case current.Digest == bundle.Digest():
+		return current.Version, false, nil
+	case !replace && anycert.Check(current.Leaf, declared.Domains, time.Now()) == nil:
+		return 0, false, fmt.Errorf("the store has another one, version %d, valid from %s until %s; this one is valid from %s until %s: to replace it, say --replace",
+			current.Version, stamp(current.Leaf.NotBefore), stamp(current.Leaf.NotAfter), stamp(bundle.Leaf().NotBefore), stamp(bundle.Leaf().NotAfter))
+	}
+	entry, err := store.Put(ctx, declared.Name, current.Version, bundle, anycert.Origin{})
+	if errors.Is(err, anycert.ErrConflict) {
+		err = fmt.Errorf("%w, so nothing was written: see what is there now (anycert status), and run it again", err)
+	}
+	return entry.Version, err == nil, err
+}

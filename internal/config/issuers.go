@@ -1,0 +1,85 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/anycert/anycert/internal/config/strict"
+	"github.com/anycert/anycert/issuer"
+	"github.com/anycert/anycert/sinks/kubernetes"
+)
+
+// The types of issuers.
+const (
+	typeACME       = "acme"
+	typeKubernetes = "kubernetes"
+)
+
+// Issuer is one issuer. One of type acme orders certificates at a CA, and takes all
+// fields but config. One of type kubernetes orders nothing: it looks in each pass at
+// Secrets of a cluster, where cert-manager, KCert or another tool renews certificates,
+// and takes what is newer there into the store. It has a name and a config, and none of
+// the fields between:
+//
+//	issuers:
+//	  - name: old-cluster
+//	    type: kubernetes
+//	    config: {context: old, secret: "web/{{ .Name }}-tls"}
+//
+// Newer is a certificate whose validity begins later than that of the one in the store.
+// Whoever configures an issuer of type acme agrees to the CA's terms of service.
+type Issuer struct {
+	// Type is "acme" or "kubernetes". Default: acme.
+	Type string `yaml:"type"`
+
+	ACME issuer.Config `yaml:",inline"`
+
+	// Config is for the type kubernetes: see its own table.
+	Config strict.Node `yaml:"config"`
+
+	source *kubernetes.SourceConfig // what Config holds; nil unless the type is kubernetes
+}
+
+// Name is what certificates call it.
+func (i Issuer) Name() string { return i.ACME.Name }
+
+// Orders reports whether it makes orders at a CA.
+func (i Issuer) Orders() bool { return i.Type == "" || i.Type == typeACME }
+
+// decode makes the configuration that the type has.
+func (i *Issuer) decode(decoder *strict.Decoder) {
+	if i.Type == typeKubernetes {
+		i.source = new(kubernetes.SourceConfig)
+		decoder.Decode(i.Config, i.source)
+	}
+}
+
+func (c *checks) issuers() {
+	c.issuerNames = c.names("issuer")
+	for i, declared := range c.Issuers {
+		path := fmt.Sprintf("issuers[%d]", i)
+		c.issuerNames.claim(path, declared.Name())
+		switch {
+		case declared.source != nil:
+			c.ofACMEAlone(path)
+			c.part(path+".config", declared.source.Check())
+		case declared.Orders():
+			if !declared.Config.IsZero() {
+				c.add(path+".config", "it is for type kubernetes, and this issuer is of type acme: leave it out, or write type: kubernetes")
+			}
+			c.part(path, declared.ACME.Check())
+		default:
+			c.add(path+".type", "this is no type of issuer: use acme or kubernetes")
+		}
+	}
+}
+
+// ofACMEAlone refuses what an issuer that orders nothing has no use for.
+func (c *checks) ofACMEAlone(path string) {
+	node := c.root.Child(path)
+	for _, field := range strict.Fields(reflect.TypeFor[issuer.Config]()) {
+		if field.Name != "name" && !node.Child(field.Name).IsZero() {
+			c.add(path+"."+field.Name, "it is for type acme: one of type kubernetes orders nothing, so leave it out")
+		}
+	}
+}
