@@ -11,17 +11,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 func (c careless) breakagesInFiles() []breakage {
-	at := func(certificate string) place {
-		return place{certificate, "nginx", filepath.Join(c.files, certificate)}
+	at := func(certificate string) world.Place {
+		return place(certificate, "nginx", filepath.Join(c.Files, certificate))
 	}
-	in := func(certificate, file string) string { return filepath.Join(c.files, certificate, file) }
+	in := func(certificate, file string) string { return filepath.Join(c.Files, certificate, file) }
 	example, api := at("example"), at("api")
 	return []breakage{
 		{"files: symlink deleted", example, "create", "nothing is there", func(c careless) error {
-			return os.Remove(filepath.Join(c.files, "example"))
+			return os.Remove(filepath.Join(c.Files, "example"))
 		}},
 		{"files: version deleted", api, "create", "nothing is there", func(c careless) error {
 			return os.RemoveAll(c.version("api"))
@@ -39,19 +41,19 @@ func (c careless) breakagesInFiles() []breakage {
 			return os.Truncate(in("example", "fullchain.pem"), 100)
 		}},
 		{"files: combined.pem changed", example, "mend", "file: combined.pem does not agree with fullchain.pem and privkey.pem", func(c careless) error {
-			return os.WriteFile(in("example", "combined.pem"), c.older["example"].chain, 0o600)
+			return os.WriteFile(in("example", "combined.pem"), c.older["example"].Chain, 0o600)
 		}},
 		{"files: the chain alone", api, "replace", "the chain differs, the certificate is the same", func(c careless) error {
-			now := c.truth("api")
-			now.chain, _ = splitLeaf(now.chain)
-			return c.writePair("api", now.chain, now.key)
+			now := c.Stored("api")
+			now.Chain, _ = splitLeaf(now.Chain)
+			return c.writePair("api", now.Chain, now.Key)
 		}},
 		{"files: wrong key beside the right certificate", api, "replace", "the private key there does not belong to the certificate", func(c careless) error {
-			return os.WriteFile(in("api", "privkey.pem"), c.older["api"].key, 0o600)
+			return os.WriteFile(in("api", "privkey.pem"), c.older["api"].Key, 0o600)
 		}},
 		{"files: longer-lived and self-signed, with our mark left on", example, "replace", "another certificate is there, valid until 2099-12-31", func(c careless) error {
 			pair := c.forever(true, "example.com", "*.example.com")
-			return errors.Join(c.writePair("example", pair.ChainPEM, pair.KeyPEM), c.nginx.Reload(), c.nginx.WaitServing(c.t.Context(), pair.Leaf()))
+			return errors.Join(c.writePair("example", pair.ChainPEM, pair.KeyPEM), c.nginx.Reload(), c.nginx.WaitServing(c.T.Context(), pair.Leaf()))
 		}},
 		{"files: an older one of ours, as it was then", example, "replace", "another certificate is there", func(c careless) error {
 			return c.goBack("example")
@@ -67,9 +69,9 @@ func (c careless) breakagesInFiles() []breakage {
 
 // version is the directory that a certificate's symlink leads to.
 func (c careless) version(certificate string) string {
-	c.t.Helper()
-	path, err := filepath.EvalSymlinks(filepath.Join(c.files, certificate))
-	c.must(err)
+	c.T.Helper()
+	path, err := filepath.EvalSymlinks(filepath.Join(c.Files, certificate))
+	c.Must(err)
 	return path
 }
 
@@ -80,7 +82,7 @@ func (c careless) writePair(certificate string, chain, key []byte) error {
 	for name, text := range map[string][]byte{
 		"fullchain.pem": chain, "privkey.pem": key, "cert.pem": leaf, "chain.pem": issuers, "combined.pem": append(chain[:len(chain):len(chain)], key...),
 	} {
-		failures = errors.Join(failures, os.WriteFile(filepath.Join(c.files, certificate, name), text, 0o600))
+		failures = errors.Join(failures, os.WriteFile(filepath.Join(c.Files, certificate, name), text, 0o600))
 	}
 	return failures
 }
@@ -89,15 +91,15 @@ func (c careless) writePair(certificate string, chain, key []byte) error {
 // change, and has nginx serve it.
 func (c careless) goBack(certificate string) error {
 	older := c.older[certificate]
-	name := certificate + "-" + strings.TrimPrefix(digestOf(c.world, older.chain), "sha256:")
-	to, link := filepath.Join(c.files, ".anycert", name), filepath.Join(c.files, certificate)
+	name := certificate + "-" + strings.TrimPrefix(digestOf(c.scene, older.Chain), "sha256:")
+	to, link := filepath.Join(c.Files, ".anycert", name), filepath.Join(c.Files, certificate)
 	if _, err := os.Stat(to); errors.Is(err, os.ErrNotExist) {
 		if err := copyAll(filepath.Join(c.olderFiles, name), to); err != nil {
 			return err
 		}
 	}
 	return errors.Join(os.Remove(link), os.Symlink(".anycert/"+name, link),
-		c.nginx.Reload(), c.nginx.WaitServing(c.t.Context(), older.leaf))
+		c.nginx.Reload(), c.nginx.WaitServing(c.T.Context(), older.Leaf))
 }
 
 // copyAll keeps modes and owners.
@@ -111,12 +113,11 @@ func copyAll(from, to string) error {
 // killedBeforeReload runs a sync under the same configuration but for a reload that
 // hangs, and kills it there: the symlink is swapped, and nginx knows nothing.
 func (c careless) killedBeforeReload() error {
-	pidFile := filepath.Join(c.t.TempDir(), "pid")
+	pidFile := filepath.Join(c.T.TempDir(), "pid")
 	hanging := c.settings
 	hanging.Reload = []string{"sh", "-c", `echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 60`, pidFile}
-	config := c.writeConfigAs("hanging.yaml", hanging)
-	cmd := exec.Command(binary, "--config", config, "sync")
-	cmd.Env = c.environment()
+	config := c.Config("hanging.yaml", configuration, hanging)
+	cmd := c.Command(config, "sync")
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -157,30 +158,30 @@ func eventually(patience time.Duration, ask func() error) error {
 // it away.
 func TestForeignSymlinkIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newSmallWorld(t)
+	w := newSmallScene(t)
 	w.everyPromiseKept(w.report(0, "sync"))
 	truths := w.truths()
-	link, elsewhere := filepath.Join(w.files, "api"), filepath.Join(w.dir, "elsewhere")
-	w.must(os.Mkdir(elsewhere, 0o700))
-	w.write(filepath.Join(elsewhere, "fullchain.pem"), truths["api"].chain)
-	w.must(errors.Join(os.Remove(link), os.Symlink(elsewhere, link)))
-	here := place{"api", "nginx", link}
+	link, elsewhere := filepath.Join(w.Files, "api"), w.Path("elsewhere")
+	w.Must(os.Mkdir(elsewhere, 0o700))
+	w.File("elsewhere/fullchain.pem", string(truths["api"].Chain))
+	w.Must(errors.Join(os.Remove(link), os.Symlink(elsewhere, link)))
+	here := place("api", "nginx", link)
 
-	m := w.now()
-	for _, run := range []report{w.report(2, "audit"), w.report(1, "sync")} {
-		refused := run.notKept()
-		if len(refused) != 1 || refused[0].place() != here || refused[0].Verdict != "refused" || refused[0].Action != "" || refused[0].Pushed {
+	m := w.Now()
+	for _, run := range []world.Report{w.report(2, "audit"), w.report(1, "sync")} {
+		refused := run.NotKept()
+		if len(refused) != 1 || refused[0].Place() != here || refused[0].Verdict != "refused" || refused[0].Action != "" || refused[0].Pushed {
 			t.Errorf("want %v refused alone, got %v", here, refused)
 		} else if !strings.Contains(refused[0].Reason, elsewhere) || !strings.Contains(refused[0].Reason, "remove it") {
 			t.Errorf("the reason tells neither where it leads nor what to do: %s", refused[0].Reason)
 		}
 	}
-	w.wroteNothing("refusing", m)
+	w.WroteNothing("refusing", m)
 	if to, err := os.Readlink(link); err != nil || to != elsewhere {
 		t.Errorf("the symlink leads to %s, %v", to, err)
 	}
 
-	w.must(os.Remove(link))
+	w.Must(os.Remove(link))
 	w.everyPromiseKept(w.report(0, "sync"))
 	w.verifyAll("once it was taken away", truths)
 }

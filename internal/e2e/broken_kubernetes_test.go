@@ -4,16 +4,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 func (c careless) breakagesAtKubernetes() []breakage {
-	at := func(certificate, target string) place { return place{certificate, "prod", target} }
+	at := func(certificate, target string) world.Place { return place(certificate, "prod", target) }
 	return []breakage{
 		{"Kubernetes: deleted", at("example", "web/example-tls"), "create", "nothing is there", func(c careless) error {
-			return c.kube.Client().CoreV1().Secrets("web").Delete(c.t.Context(), "example-tls", metav1.DeleteOptions{})
+			return c.Clusters["prod"].Client().CoreV1().Secrets("web").Delete(c.T.Context(), "example-tls", metav1.DeleteOptions{})
 		}},
 		{"Kubernetes: emptied by another field manager", at("api", "api/api-tls"), "replace", "no certificate that can be read is there (last written by kubectl-edit)", func(c careless) error {
-			_, err := c.kube.Client().CoreV1().Secrets("api").Patch(c.t.Context(), "api-tls", types.MergePatchType,
+			_, err := c.Clusters["prod"].Client().CoreV1().Secrets("api").Patch(c.T.Context(), "api-tls", types.MergePatchType,
 				[]byte(`{"data":{"tls.crt":"","tls.key":""}}`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
 			return err
 		}},
@@ -31,7 +33,7 @@ func (c careless) breakagesAtKubernetes() []breakage {
 		}},
 		{"Kubernetes: wrong key beside the right certificate", at("example", "web/example-tls"), "replace", "the private key there does not belong to the certificate", func(c careless) error {
 			return c.change("web/example-tls", "a-person", func(secret *corev1.Secret) {
-				secret.Data["tls.key"] = c.older["example"].key
+				secret.Data["tls.key"] = c.older["example"].Key
 			})
 		}},
 		{"Kubernetes: an older one of ours, as it was then", at("api", "web/api-tls"), "replace", "another certificate is there", func(c careless) error {
@@ -45,7 +47,7 @@ func (c careless) breakagesAtKubernetes() []breakage {
 		}},
 		{"Kubernetes: annotation changed", at("api", "api/api-tls"), "mend", "our mark names another version", func(c careless) error {
 			return c.change("api/api-tls", "a-person", func(secret *corev1.Secret) {
-				secret.Annotations["anycert.dev/digest"] = digestOf(c.world, c.older["api"].chain)
+				secret.Annotations["anycert.dev/digest"] = digestOf(c.scene, c.older["api"].Chain)
 			})
 		}},
 		{"Kubernetes: mark stripped", at("example", "web/example-tls"), "mend", "our mark is missing", func(c careless) error {

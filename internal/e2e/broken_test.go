@@ -12,12 +12,13 @@ import (
 
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // breakage is something that happens to one target behind our back.
 type breakage struct {
 	name    string
-	place   place
+	place   world.Place
 	action  string // that an audit must plan, and a sync report
 	because string // a part of the reason that both must give
 	do      func(careless) error
@@ -26,8 +27,8 @@ type breakage struct {
 // careless is somebody with every right and no care. What was once ours is still at
 // hand.
 type careless struct {
-	*world
-	older       map[string]truth
+	*scene
+	older       map[string]world.Stored
 	olderNames  map[string]string         // of the objects at Fastly, by certificate
 	olderSecret map[string]*corev1.Secret // by namespace/name
 	olderFiles  string                    // copies of the versions, by certificate
@@ -38,7 +39,7 @@ type careless struct {
 // A further sync finds nothing to do.
 func TestBrokenInManyWays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newScene(t)
 	c := w.renewed()
 	truths := w.truths()
 	for _, b := range c.breakages() {
@@ -50,25 +51,25 @@ func TestBrokenInManyWays(t *testing.T) {
 
 // renewed issues every certificate and, as another kind of key is asked for, issues
 // it again: there are then older ones of ours.
-func (w *world) renewed() careless {
-	w.t.Helper()
+func (w *scene) renewed() careless {
+	w.T.Helper()
 	w.everyPromiseKept(w.report(0, "sync"))
-	c := careless{world: w, older: w.truths(), olderNames: map[string]string{}, olderSecret: map[string]*corev1.Secret{}}
+	c := careless{scene: w, older: w.truths(), olderNames: map[string]string{}, olderSecret: map[string]*corev1.Secret{}}
 	for certificate, names := range domains {
-		c.olderNames[certificate] = w.atFastly(w.fastly.Active(tlsConfiguration, names[0])).Name
+		c.olderNames[certificate] = w.atFastly(w.Fastly.Active(world.TLSConfiguration, names[0])).Name
 		for _, namespace := range []string{"web", "api"} {
 			c.olderSecret[namespace+"/"+certificate+"-tls"] = w.secret(namespace + "/" + certificate + "-tls")
 		}
 	}
-	c.olderFiles = filepath.Join(w.dir, "older-files")
-	w.must(copyAll(filepath.Join(w.files, ".anycert"), c.olderFiles))
+	c.olderFiles = filepath.Join(w.Dir, "older-files")
+	w.Must(copyAll(filepath.Join(w.Files, ".anycert"), c.olderFiles))
 	w.settings.KeyType = "ec384"
 	w.writeConfig()
 	w.everyPromiseKept(w.report(0, "sync"))
 	truths := w.truths()
 	for certificate, now := range truths {
-		if now.version != 2 || now.leaf.NotAfter.Equal(c.older[certificate].leaf.NotAfter) {
-			w.t.Fatalf("%s is at version %d, until %s: nothing tells it from the older one", certificate, now.version, now.leaf.NotAfter)
+		if now.Version != 2 || now.Leaf.NotAfter.Equal(c.older[certificate].Leaf.NotAfter) {
+			w.T.Fatalf("%s is at version %d, until %s: nothing tells it from the older one", certificate, now.Version, now.Leaf.NotAfter)
 		}
 	}
 	w.awaitNginx(truths)
@@ -76,45 +77,38 @@ func (w *world) renewed() careless {
 	return c
 }
 
-// in lets a test within the test speak for itself.
-func (w *world) in(t *testing.T) *world {
-	within := *w
-	within.t = t
-	return &within
-}
-
 func (c careless) in(t *testing.T) careless {
-	c.world = c.world.in(t)
+	c.scene = c.scene.in(t)
 	return c
 }
 
-func (b breakage) test(c careless, truths map[string]truth) {
-	t := c.t
-	c.must(b.do(c))
+func (b breakage) test(c careless, truths map[string]world.Stored) {
+	t := c.T
+	c.Must(b.do(c))
 	c.verifyAll("once broken", truths, b.place)
 
-	broken := c.now()
+	broken := c.Now()
 	planned := c.only(b.place, "the audit", c.report(2, "audit"))
 	if planned.Verdict != "broken" || planned.Action != b.action || !strings.Contains(planned.Reason, b.because) || planned.Pushed {
 		t.Errorf("the audit says %v, want to %s: …%s…", planned, b.action, b.because)
 	}
-	c.wroteNothing("the audit", broken)
+	c.WroteNothing("the audit", broken)
 	c.verifyAll("after the audit", truths, b.place)
 
 	done := c.only(b.place, "the sync", c.report(0, "sync"))
 	if done.Verdict != "kept" || done.Action != planned.Action || done.Because != planned.Reason || !done.Pushed {
 		t.Errorf("the sync says %v, the audit had said %v", done, planned)
 	}
-	if b.place.sink == "nginx" && b.place.certificate == "example" {
+	if b.place.Sink == "nginx" && b.place.Certificate == "example" {
 		c.awaitNginx(truths)
 	}
 	c.verifyAll("once mended", truths)
 
-	mended := c.now()
-	for _, p := range c.report(0, "sync").acted() {
+	mended := c.Now()
+	for _, p := range c.report(0, "sync").Acted() {
 		t.Errorf("a further sync does something: %v", p)
 	}
-	c.wroteNothing("a further sync", mended)
+	c.WroteNothing("a further sync", mended)
 }
 
 func (c careless) breakages() []breakage {
@@ -128,26 +122,26 @@ func (c careless) breakages() []breakage {
 // forever is a certificate that looks better than ours by every date, of a CA of its
 // own or signed by itself.
 func (c careless) forever(selfSigned bool, names ...string) certs.Pair {
-	c.t.Helper()
-	return testenv.IssueFrom(c.t, c.strangers, certs.Options{
+	c.T.Helper()
+	return testenv.IssueFrom(c.T, c.Strangers, certs.Options{
 		Names: names, SelfSigned: selfSigned, NotAfter: time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC)})
 }
 
 // secret reads a Secret as the administrator.
-func (w *world) secret(name string) *corev1.Secret {
-	w.t.Helper()
+func (w *scene) secret(name string) *corev1.Secret {
+	w.T.Helper()
 	namespace, name, _ := strings.Cut(name, "/")
-	secret, err := w.kube.Client().CoreV1().Secrets(namespace).Get(w.t.Context(), name, metav1.GetOptions{})
-	w.must(err)
+	secret, err := w.Clusters["prod"].Client().CoreV1().Secrets(namespace).Get(w.T.Context(), name, metav1.GetOptions{})
+	w.Must(err)
 	return secret
 }
 
 // change updates a Secret as somebody who calls himself by another field manager.
-func (w *world) change(name, manager string, change func(*corev1.Secret)) error {
-	w.t.Helper()
+func (w *scene) change(name, manager string, change func(*corev1.Secret)) error {
+	w.T.Helper()
 	secret := w.secret(name)
 	change(secret)
-	_, err := w.kube.Client().CoreV1().Secrets(secret.Namespace).Update(w.t.Context(), secret, metav1.UpdateOptions{FieldManager: manager})
+	_, err := w.Clusters["prod"].Client().CoreV1().Secrets(secret.Namespace).Update(w.T.Context(), secret, metav1.UpdateOptions{FieldManager: manager})
 	if err != nil {
 		return fmt.Errorf("changing %s: %w", name, err)
 	}

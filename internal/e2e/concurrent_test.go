@@ -4,6 +4,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // Two processes of one hub that fill the same empty places at the same moment hinder
@@ -11,7 +13,7 @@ import (
 // one of them has made in vain carries our mark, and prune takes it away.
 func TestTwoSyncsAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newSmallWorld(t)
+	w := newSmallScene(t)
 	w.everyPromiseKept(w.report(0, "sync"))
 	truths := w.truths()
 	for range 5 {
@@ -28,8 +30,8 @@ func TestTwoSyncsAtOnce(t *testing.T) {
 		both.Wait()
 		w.verifyAll("after two syncs at once", truths)
 	}
-	if got := w.run("prune", "--yes"); got.code != 0 {
-		t.Errorf("prune ended with exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	if got := w.run("prune", "--yes"); got.Code != 0 {
+		t.Error(got)
 	}
 	w.verifyAll("after prune", truths)
 	w.everyPromiseKept(w.report(0, "audit"))
@@ -37,17 +39,17 @@ func TestTwoSyncsAtOnce(t *testing.T) {
 }
 
 // emptyAll takes everything away that anycert put anywhere but into Vault.
-func (w *world) emptyAll() {
-	w.t.Helper()
-	for _, certificate := range w.fastly.Certificates() {
-		w.fastly.RemoveCertificate(certificate.ID)
+func (w *scene) emptyAll() {
+	w.T.Helper()
+	for _, certificate := range w.Fastly.Certificates() {
+		w.Fastly.RemoveCertificate(certificate.ID)
 	}
-	for _, key := range w.fastly.Keys() {
-		w.fastly.RemoveKey(key.ID)
+	for _, key := range w.Fastly.Keys() {
+		w.Fastly.RemoveKey(key.ID)
 	}
 	for _, hostname := range domains["example"] {
-		w.fly.DeleteCustom(flyApp, hostname)
+		w.Fly.DeleteCustom(world.FlyApp, hostname)
 	}
-	w.fly.DeleteCustom(flyAPIApp, "api.example.com")
-	w.must(os.RemoveAll(w.files))
+	w.Fly.DeleteCustom(world.FlyAPIApp, "api.example.com")
+	w.Must(os.RemoveAll(w.Files))
 }

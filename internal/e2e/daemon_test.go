@@ -2,41 +2,34 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// patience is more than a few passes take on a busy machine.
-const patience = 60 * time.Second
+	"github.com/anycert/anycert/internal/testenv/world"
+)
 
 // The daemon fills every place by itself, and keeps it filled through whatever
 // happens to it and around it.
 func TestDaemon(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newScene(t)
 	d := w.startDaemon()
 	beside := w.report(0, "sync") // from the same empty store, at the same time
-	for _, p := range beside.notKept() {
+	for _, p := range beside.NotKept() {
 		if p.Verdict != "waiting" {
 			t.Errorf("a sync beside the daemon: %v", p)
 		}
 	}
 	truths := d.awaitFilled()
 	w.issuedOnce(truths)
-	d.answers("/health/live", 200, "ok")
-	d.answers("/health/ready", 200, "ok")
+	d.Answers("/health/live", 200, "ok")
+	d.Answers("/health/ready", 200, "ok")
 
 	link := d.occupies("api")
 	d.bringsBack("web/example-tls", truths)
@@ -49,91 +42,23 @@ func TestDaemon(t *testing.T) {
 	d.endsAtSIGTERM()
 }
 
-// daemon is `anycert run`.
+// daemon is `anycert run` in a scene.
 type daemon struct {
-	*world
-	cmd  *exec.Cmd
-	log  string // file
-	url  string
-	done chan struct{} // closed when it has ended
+	*scene
+	*world.Daemon
 }
 
-func (w *world) startDaemon() *daemon {
-	w.t.Helper()
-	d := &daemon{world: w, log: filepath.Join(w.dir, "daemon.log"), done: make(chan struct{})}
-	log, err := os.Create(d.log)
-	w.must(err)
-	defer log.Close()
-	d.cmd = exec.Command(binary, "--config", filepath.Join(w.dir, "config.yaml"), "--log-format", "json", "run")
-	d.cmd.Env, d.cmd.Dir = w.environment(), w.dir
-	d.cmd.Stdout, d.cmd.Stderr = log, log
-	w.must(d.cmd.Start())
-	go func() {
-		defer close(d.done)
-		_ = d.cmd.Wait() // how it ended stands in its state
-	}()
-	w.t.Cleanup(func() {
-		_ = d.cmd.Process.Kill()
-		<-d.done
-		if w.t.Failed() {
-			w.t.Logf("the daemon's log:\n%s", d.logged())
-		}
-	})
-	d.await("says where it listens", func() error {
-		if d.url = "http://" + d.said("started")["listen"]; d.url == "http://" {
-			return errors.New("it did not")
-		}
-		return nil
-	})
-	return d
-}
-
-func (d *daemon) logged() []byte {
-	d.t.Helper()
-	text, err := os.ReadFile(d.log)
-	d.must(err)
-	return text
-}
-
-// said returns the last line of the log with a message, or nil.
-func (d *daemon) said(message string) map[string]string {
-	d.t.Helper()
-	var last map[string]string
-	for line := range bytes.Lines(d.logged()) {
-		var fields map[string]any
-		if json.Unmarshal(line, &fields) != nil || fields["msg"] != message {
-			continue
-		}
-		last = map[string]string{}
-		for key, value := range fields {
-			last[key] = fmt.Sprint(value)
-		}
-	}
-	return last
-}
-
-// await waits for something that the daemon does, while it lives.
-func (d *daemon) await(what string, ask func() error) {
-	d.t.Helper()
-	err := eventually(patience, func() error {
-		select {
-		case <-d.done:
-			d.t.Fatalf("the daemon ended (%s) before it %s", d.cmd.ProcessState, what)
-		default:
-		}
-		return ask()
-	})
-	if err != nil {
-		d.t.Fatalf("waited in vain until the daemon %s: %v", what, err)
-	}
+func (w *scene) startDaemon() *daemon {
+	w.T.Helper()
+	return &daemon{w, w.Daemon(w.config)}
 }
 
 // awaitFilled waits until both certificates are in Vault and in every place.
-func (d *daemon) awaitFilled() map[string]truth {
-	d.t.Helper()
-	d.await("has obtained the certificates", func() error {
+func (d *daemon) awaitFilled() map[string]world.Stored {
+	d.T.Helper()
+	d.Await("has obtained the certificates", func() error {
 		for certificate := range domains {
-			if _, err := d.vault.Client().KVv2("secret").Get(d.t.Context(), "anycert/certs/"+certificate); err != nil {
+			if _, err := d.Vault.Client().KVv2("secret").Get(d.T.Context(), "anycert/certs/"+certificate); err != nil {
 				return err
 			}
 		}
@@ -145,11 +70,11 @@ func (d *daemon) awaitFilled() map[string]truth {
 }
 
 // awaitKept waits until every place is as promised.
-func (d *daemon) awaitKept(truths map[string]truth) {
-	d.t.Helper()
-	d.await("has filled every place", func() error {
+func (d *daemon) awaitKept(truths map[string]world.Stored) {
+	d.T.Helper()
+	d.Await("has filled every place", func() error {
 		for _, p := range d.places() {
-			if err := d.verify(p, truths[p.certificate]); err != nil {
+			if err := d.verify(p, truths[p.Certificate]); err != nil {
 				return fmt.Errorf("%v: %w", p, err)
 			}
 		}
@@ -157,44 +82,17 @@ func (d *daemon) awaitKept(truths map[string]truth) {
 	})
 }
 
-// get asks for a page of the daemon.
-func (d *daemon) get(path string) (status int, body string, err error) {
-	request, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.url+path, nil)
-	if err != nil {
-		return 0, "", err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(text), err
-}
-
-// answers waits until a page has a status and says something.
-func (d *daemon) answers(path string, status int, text string) {
-	d.t.Helper()
-	d.await(fmt.Sprintf("answers %s with %d %q", path, status, text), func() error {
-		got, body, err := d.get(path)
-		if err == nil && (got != status || !strings.Contains(body, text)) {
-			err = fmt.Errorf("it answers %d: %s", got, body)
-		}
-		return err
-	})
-}
-
 // bringsBack deletes a Secret and waits for it.
-func (d *daemon) bringsBack(name string, truths map[string]truth) {
-	d.t.Helper()
+func (d *daemon) bringsBack(name string, truths map[string]world.Stored) {
+	d.T.Helper()
 	namespace, secret, _ := strings.Cut(name, "/")
-	d.must(d.kube.Client().CoreV1().Secrets(namespace).Delete(d.t.Context(), secret, metav1.DeleteOptions{}))
+	d.Must(d.Clusters["prod"].Client().CoreV1().Secrets(namespace).Delete(d.T.Context(), secret, metav1.DeleteOptions{}))
 	certificate := strings.TrimSuffix(secret, "-tls")
-	d.await("brings back "+name, func() error {
-		return d.verify(place{certificate, "prod", name}, truths[certificate])
+	d.Await("brings back "+name, func() error {
+		return d.verify(place(certificate, "prod", name), truths[certificate])
 	})
-	d.await("tells that it pushed "+name, func() error {
-		line := d.said("pushed")
+	d.Await("tells that it pushed "+name, func() error {
+		line := d.Said("pushed")
 		if line["target"] != name || line["action"] != "create" || line["because"] != "nothing is there" {
 			return fmt.Errorf("its last push is %v", line)
 		}
@@ -204,101 +102,87 @@ func (d *daemon) bringsBack(name string, truths map[string]truth) {
 
 // occupies puts something of others in a place, which is not to be mended.
 func (d *daemon) occupies(certificate string) (link string) {
-	d.t.Helper()
-	link = filepath.Join(d.files, certificate)
-	d.must(errors.Join(os.Remove(link), os.Symlink(d.dir, link)))
+	d.T.Helper()
+	link = filepath.Join(d.Files, certificate)
+	d.Must(errors.Join(os.Remove(link), os.Symlink(d.Dir, link)))
 	return link
 }
 
 // tellsOfARefusalOnce comes after passes that have met it: readiness tells of it
 // until it is gone, the log has told it once.
 func (d *daemon) tellsOfARefusalOnce(link string) {
-	d.t.Helper()
-	d.answers("/health/ready", 503, "api at nginx "+link+": refused: ")
-	d.answers("/health/live", 200, "ok")
-	if n := bytes.Count(d.logged(), []byte(`"promise refused"`)); n != 1 {
-		d.t.Errorf("the log tells %d times of the refusal", n)
+	d.T.Helper()
+	d.Answers("/health/ready", 503, "api at nginx "+link+": refused: ")
+	d.Answers("/health/live", 200, "ok")
+	if n := bytes.Count(d.Logged(), []byte(`"promise refused"`)); n != 1 {
+		d.T.Errorf("the log tells %d times of the refusal", n)
 	}
-	d.must(os.Remove(link))
-	d.hangUp() // which makes a pass at once
-	d.answers("/health/ready", 200, "ok")
+	d.Must(os.Remove(link))
+	d.HangUp() // which makes a pass at once
+	d.Answers("/health/ready", 200, "ok")
 }
 
 // isSilentWhileCalm watches three passes in which nothing happens.
 func (d *daemon) isSilentWhileCalm() {
-	d.t.Helper()
-	log, m := d.logged(), d.now()
-	looks := d.fly.Requests("get")
-	d.await("has made three more passes", func() error {
-		if n := d.fly.Requests("get") - looks; n < 3*3 {
+	d.T.Helper()
+	log, m := d.Logged(), d.Now()
+	looks := d.Fly.Requests("get")
+	d.Await("has made three more passes", func() error {
+		if n := d.Fly.Requests("get") - looks; n < 3*3 {
 			return fmt.Errorf("it has looked %d times at the three hostnames at Fly.io", n)
 		}
 		return nil
 	})
-	d.wroteNothing("three calm passes", m)
+	d.WroteNothing("three calm passes", m)
 	if reads := d.keyReads(m); len(reads) > 0 {
-		d.t.Errorf("calm passes read keys: %v", reads)
+		d.T.Errorf("calm passes read keys: %v", reads)
 	}
-	if more := bytes.TrimPrefix(d.logged(), log); len(more) > 0 {
-		d.t.Errorf("calm passes were logged:\n%s", more)
+	if more := bytes.TrimPrefix(d.Logged(), log); len(more) > 0 {
+		d.T.Errorf("calm passes were logged:\n%s", more)
 	}
 }
 
-func (d *daemon) hangUp() {
-	d.t.Helper()
-	d.must(d.cmd.Process.Signal(syscall.SIGHUP))
-}
-
-func (d *daemon) takesOverAGoodFile(truths map[string]truth) {
-	d.t.Helper()
-	d.settings.Cluster.Labels = map[string]string{"team": "site"}
+func (d *daemon) takesOverAGoodFile(truths map[string]world.Stored) {
+	d.T.Helper()
+	d.settings.Labels = map[string]string{"team": "site"}
 	d.writeConfig()
-	d.hangUp()
+	d.HangUp()
 	d.awaitKept(truths)
-	if d.said("the configuration was taken over") == nil {
-		d.t.Error("the log does not tell that the configuration was taken over")
+	if d.Said("the configuration was taken over") == nil {
+		d.T.Error("the log does not tell that the configuration was taken over")
 	}
-	d.answers("/health/ready", 200, "ok")
+	d.Answers("/health/ready", 200, "ok")
 }
 
-func (d *daemon) keepsTheLastGoodFile(truths map[string]truth) {
-	d.t.Helper()
-	d.file("config.yaml", "version: 1\nowner: e2e\nsinks: 7\n")
-	d.hangUp()
-	d.answers("/health/ready", 503, "the configuration file was not taken over: ")
-	d.answers("/health/live", 200, "ok")
-	if line := d.said("the configuration was not taken over, the last good one stays in force"); !strings.Contains(line["reason"], "config.yaml:3:") {
-		d.t.Errorf("the log does not tell where the mistake is: %v", line)
+func (d *daemon) keepsTheLastGoodFile(truths map[string]world.Stored) {
+	d.T.Helper()
+	d.File("config.yaml", "version: 1\nowner: e2e\nsinks: 7\n")
+	d.HangUp()
+	d.Answers("/health/ready", 503, "the configuration file was not taken over: ")
+	d.Answers("/health/live", 200, "ok")
+	if line := d.Said("the configuration was not taken over, the last good one stays in force"); !strings.Contains(line["reason"], "config.yaml:3:") {
+		d.T.Errorf("the log does not tell where the mistake is: %v", line)
 	}
 	d.bringsBack("api/api-tls", truths)
-	d.answers("/health/ready", 503, "the configuration file was not taken over: ") // until it is mended
+	d.Answers("/health/ready", 503, "the configuration file was not taken over: ") // until it is mended
 	d.writeConfig()
 }
 
 // endsAtSIGTERM asks it to end in the middle of a pass that hangs, as a provider
 // does not answer.
 func (d *daemon) endsAtSIGTERM() {
-	d.t.Helper()
-	d.fastly.Hang(true)
-	asked := d.fly.Requests("get")
-	d.hangUp()
-	d.await("has begun another pass", func() error {
-		if n := d.fly.Requests("get") - asked; n < 3 {
+	d.T.Helper()
+	d.Fastly.Hang(true)
+	asked := d.Fly.Requests("get")
+	d.HangUp()
+	d.Await("has begun another pass", func() error {
+		if n := d.Fly.Requests("get") - asked; n < 3 {
 			return fmt.Errorf("it has looked at %d hostnames at Fly.io", n)
 		}
 		return nil
 	})
-	begun := time.Now()
-	d.must(d.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case <-d.done:
-	case <-time.After(patience):
-		d.t.Fatal("the daemon does not end")
-	}
-	if took := time.Since(begun); took > 10*time.Second {
-		d.t.Errorf("it took %s to end", took)
-	}
-	if code := d.cmd.ProcessState.ExitCode(); code != 0 || d.said("ended") == nil {
-		d.t.Errorf("it ended with exit code %d, and said so: %t", code, d.said("ended") != nil)
+	d.End()
+	if d.Said("ended") == nil {
+		d.T.Error("it did not say that it ended")
 	}
 }

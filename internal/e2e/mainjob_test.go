@@ -3,16 +3,16 @@ package e2e
 import (
 	"testing"
 
-	"github.com/anycert/anycert/internal/testenv/kubeserver"
 	"github.com/anycert/anycert/internal/testenv/vaultserver"
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // From an empty store to every place, by one command; and the same command again
 // writes nothing anywhere.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	before := w.now()
+	w := newScene(t)
+	before := w.Now()
 	first := w.report(0, "sync")
 	w.everyPromiseKept(first)
 	for _, p := range first.Promises {
@@ -32,91 +32,89 @@ func TestMainJob(t *testing.T) {
 }
 
 // everyPromiseKept expects one promise for each place, and all kept.
-func (w *world) everyPromiseKept(r report) {
-	w.t.Helper()
-	seen := map[place]int{}
+func (w *scene) everyPromiseKept(r world.Report) {
+	w.T.Helper()
+	seen := map[world.Place]int{}
 	for _, p := range r.Promises {
-		seen[p.place()]++
+		seen[p.Place()]++
 	}
 	for _, p := range w.places() {
 		if seen[p] != 1 {
-			w.t.Errorf("the report has %d promises for %v", seen[p], p)
+			w.T.Errorf("the report has %d promises for %v", seen[p], p)
 		}
 	}
 	if len(r.Promises) != len(w.places()) {
-		w.t.Errorf("the report has %d promises, there are %d places", len(r.Promises), len(w.places()))
+		w.T.Errorf("the report has %d promises, there are %d places", len(r.Promises), len(w.places()))
 	}
-	for _, p := range r.notKept() {
-		w.t.Errorf("not kept: %v", p)
+	for _, p := range r.NotKept() {
+		w.T.Errorf("not kept: %v", p)
 	}
 }
 
 // issuedOnce expects one order and one certificate for each declared one, and that
 // the CA's is what Vault holds.
-func (w *world) issuedOnce(truths map[string]truth) {
-	w.t.Helper()
+func (w *scene) issuedOnce(truths map[string]world.Stored) {
+	w.T.Helper()
 	for certificate, names := range domains {
-		issued := w.acme.CertificatesFor(names...)
-		if len(issued) != 1 || !issued[0].Equal(truths[certificate].leaf) {
-			w.t.Errorf("the CA issued %d certificates for %v, want the one in Vault", len(issued), names)
+		issued := w.ACME.CertificatesFor(names...)
+		if len(issued) != 1 || !issued[0].Equal(truths[certificate].Leaf) {
+			w.T.Errorf("the CA issued %d certificates for %v, want the one in Vault", len(issued), names)
 		}
 	}
-	if n := len(w.acme.Orders()); n != len(domains) {
-		w.t.Errorf("%d orders were made", n)
+	if n := len(w.ACME.Orders()); n != len(domains) {
+		w.T.Errorf("%d orders were made", n)
 	}
 }
 
 // onlyDocumentedRights expects that anycert asked the cluster for nothing that its
 // documented rights do not allow.
-func (w *world) onlyDocumentedRights(since moment) {
-	w.t.Helper()
-	requests, err := w.kube.Requests(since.kube)
-	w.must(err)
-	ours := kubeserver.From("anycert", requests)
+func (w *scene) onlyDocumentedRights(since world.Moment) {
+	w.T.Helper()
+	ours := w.ClusterSince(since, "prod")
 	if len(ours) == 0 {
-		w.t.Error("the cluster has seen no request with the user agent anycert")
+		w.T.Error("the cluster has seen no request with the user agent anycert")
 	}
 	for _, r := range ours {
 		if r.User != "system:serviceaccount:anycert:anycert" || r.Status == 401 || r.Status == 403 {
-			w.t.Errorf("a request beyond the documented rights: %+v", r)
+			w.T.Errorf("a request beyond the documented rights: %+v", r)
 		}
 	}
 }
 
-func (w *world) auditReadsNoKey() {
-	w.t.Helper()
-	m := w.now()
+func (w *scene) auditReadsNoKey() {
+	w.T.Helper()
+	m := w.Now()
 	w.everyPromiseKept(w.report(0, "audit"))
-	w.wroteNothing("an audit", m)
+	w.WroteNothing("an audit", m)
 	if reads := w.keyReads(m); len(reads) > 0 {
-		w.t.Errorf("an audit read keys: %v", reads)
+		w.T.Errorf("an audit read keys: %v", reads)
 	}
 }
 
-func (w *world) secondSyncWritesNothing() {
-	w.t.Helper()
-	m := w.now()
+func (w *scene) secondSyncWritesNothing() {
+	w.T.Helper()
+	m := w.Now()
 	second := w.report(0, "sync")
 	w.everyPromiseKept(second)
-	for _, p := range second.acted() {
-		w.t.Errorf("something was done: %v", p)
+	for _, p := range second.Acted() {
+		w.T.Errorf("something was done: %v", p)
 	}
-	w.wroteNothing("a second sync", m)
-	asked := w.vaultSince(m)
+	w.WroteNothing("a second sync", m)
+	asked := w.VaultSince(m)
 	if reads := vaultserver.KeyReads(asked); len(reads) > 0 {
-		w.t.Errorf("a second sync read data: %v", reads)
+		w.T.Errorf("a second sync read data: %v", reads)
 	}
 	count := vaultserver.Count(asked)
 	for certificate := range domains {
 		if n := count["read secret/metadata/anycert/certs/"+certificate]; n != 1 {
-			w.t.Errorf("the metadata of %s was read %d times", certificate, n)
+			w.T.Errorf("the metadata of %s was read %d times", certificate, n)
 		}
 	}
 }
 
 // awaitNginx waits until nginx, which reloads in its own time, serves what it was
 // told to.
-func (w *world) awaitNginx(truths map[string]truth) {
-	w.t.Helper()
-	w.must(w.nginx.WaitServing(w.t.Context(), truths["example"].leaf))
+func (w *scene) awaitNginx(truths map[string]world.Stored) {
+	w.T.Helper()
+	w.Must(w.nginx.WaitServing(w.T.Context(), truths["example"].Leaf))
 }

@@ -1,13 +1,13 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/certs"
 	"github.com/anycert/anycert/internal/testenv/vaultserver"
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // metadataOnly lets a monitor see that there are certificates, and no key.
@@ -19,48 +19,45 @@ path "secret/metadata/anycert/*" { capabilities = ["read", "list"] }
 // does not even try to read more.
 func TestMetadataIsEnough(t *testing.T) {
 	t.Parallel()
-	w := newSmallWorld(t)
+	w := newSmallScene(t)
 	w.everyPromiseKept(w.report(0, "sync"))
-	w.must(w.vault.WritePolicy(t.Context(), "monitor", metadataOnly))
-	token, err := w.vault.Token(t.Context(), "monitor")
-	w.must(err)
 	monitor := w.settings
-	monitor.Auth = fmt.Sprintf("{method: token, token: {file: %s}}", w.file("monitor-token", token))
-	config := w.writeConfigAs("monitor.yaml", monitor)
+	monitor.Auth = w.Token("monitor", metadataOnly)
+	config := w.Config("monitor.yaml", configuration, monitor)
 
-	m := w.now()
-	w.everyPromiseKept(w.reportUnder(config, 0, "audit"))
-	w.everyPromiseKept(w.reportUnder(config, 0, "status"))
+	m := w.Now()
+	w.everyPromiseKept(w.Report(0, config, "audit"))
+	w.everyPromiseKept(w.Report(0, config, "status"))
 
-	lost := place{"example", "app", "*.example.com"}
-	w.fly.DeleteCustom(flyApp, lost.target)
-	planned := w.only(lost, "the audit", w.reportUnder(config, 2, "audit"))
+	lost := place("example", "app", "*.example.com")
+	w.Fly.DeleteCustom(world.FlyApp, lost.Target)
+	planned := w.only(lost, "the audit", w.Report(2, config, "audit"))
 	if planned.Action != "create" {
 		t.Errorf("the audit says %v", planned)
 	}
-	w.reportUnder(config, 0, "status") // what differs is shown, and no failure of status
+	w.Report(0, config, "status") // what differs is shown, and no failure of status
 
-	if reads := vaultserver.KeyReads(w.vaultSince(m)); len(reads) > 0 {
+	if reads := vaultserver.KeyReads(w.VaultSince(m)); len(reads) > 0 {
 		t.Errorf("data was asked for: %v", reads)
 	}
-	failed := w.only(lost, "a sync with too few rights", w.reportUnder(config, 1, "sync"))
+	failed := w.only(lost, "a sync with too few rights", w.Report(1, config, "sync"))
 	if failed.Verdict != "broken" || !strings.Contains(failed.Reason, "permission denied") || !strings.Contains(failed.Reason, "secret/data/anycert/certs/example") {
 		t.Errorf("a sync with too few rights says %v", failed)
 	}
-	w.wroteNothing("looking", m)
+	w.WroteNothing("looking", m)
 
-	w.put("api", testenv.IssueFrom(t, w.strangers, certs.Options{Names: domains["api"]}))
-	m = w.now()
-	for _, p := range w.reportUnder(config, 1, "audit").Promises {
+	w.Put("api", testenv.IssueFrom(t, w.Strangers, certs.Options{Names: domains["api"]}))
+	m = w.Now()
+	for _, p := range w.Report(1, config, "audit").Promises {
 		if p.Certificate == "api" && (p.Verdict != "unknown" || !strings.Contains(p.Reason, "run `anycert sync` once")) {
 			t.Errorf("of an entry that was written by hand it says %v", p)
 		}
 	}
-	if reads := vaultserver.KeyReads(w.vaultSince(m)); len(reads) > 0 {
+	if reads := vaultserver.KeyReads(w.VaultSince(m)); len(reads) > 0 {
 		t.Errorf("data was asked for: %v", reads)
 	}
-	w.wroteNothing("looking at what was written by hand", m)
+	w.WroteNothing("looking at what was written by hand", m)
 
 	w.report(0, "sync") // the hub's
-	w.everyPromiseKept(w.reportUnder(config, 0, "audit"))
+	w.everyPromiseKept(w.Report(0, config, "audit"))
 }

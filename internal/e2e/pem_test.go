@@ -11,10 +11,10 @@ import (
 )
 
 // digestOf is SHA-256 over the DER of a whole chain, computed anew here.
-func digestOf(w *world, chainPEM []byte) string {
-	w.t.Helper()
+func digestOf(w *scene, chainPEM []byte) string {
+	w.T.Helper()
 	sum := sha256.New()
-	for _, certificate := range parseChain(w, string(chainPEM)) {
+	for _, certificate := range w.Parse(chainPEM) {
 		sum.Write(certificate.Raw)
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))

@@ -5,11 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // devPolicy is what a developer may read: the names of all, and what begins with dev.
@@ -22,51 +22,50 @@ path "secret/data/anycert/certs/dev-*"     { capabilities = ["read"] }
 // laptop is a machine without a configuration: VAULT_ADDR and VAULT_TOKEN are all
 // that it has.
 type laptop struct {
-	*world
+	*scene
 	home, token string
 }
 
 func (l laptop) in(t *testing.T) laptop {
-	l.world = l.world.in(t)
+	l.scene = l.scene.in(t)
 	l.home = t.TempDir()
 	return l
 }
 
-func (l laptop) pull(args ...string) result {
-	l.t.Helper()
-	cmd := exec.CommandContext(l.t.Context(), binary, append([]string{"pull"}, args...)...)
+func (l laptop) pull(args ...string) world.Result {
+	l.T.Helper()
+	cmd := l.Program(l.Binary, append([]string{"pull"}, args...)...)
 	cmd.Dir = l.home
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.home, "VAULT_ADDR=" + l.vault.Addr, "VAULT_TOKEN=" + l.token}
-	return l.end(cmd)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.home, "VAULT_ADDR=" + l.Vault.Addr, "VAULT_TOKEN=" + l.token}
+	return l.Do(cmd)
 }
 
 // wants fails unless a pull ended with code and said each of texts, in which runs of
 // blanks count as one.
-func (l laptop) wants(got result, code int, texts ...string) {
-	l.t.Helper()
-	said := strings.Join(strings.Fields(got.stdout+got.stderr), " ")
+func (l laptop) wants(got world.Result, code int, texts ...string) {
+	l.T.Helper()
 	for _, text := range texts {
-		if got.code != code || !strings.Contains(said, text) {
-			l.t.Errorf("pull ended with exit code %d, want %d and %q:\n%s%s", got.code, code, text, got.stdout, got.stderr)
+		if got.Code != code || !got.Says(text) {
+			l.T.Errorf("want exit code %d and %q: %v", code, text, got)
 		}
 	}
 }
 
 func TestPull(t *testing.T) {
 	t.Parallel()
-	w := newSmallWorld(t)
-	dev := testenv.IssueFrom(t, w.strangers, certs.Options{Names: []string{"dev.example.com"}, Intermediate: true})
-	shop := testenv.IssueFrom(t, w.strangers, certs.Options{Names: []string{"shop.example.com"}})
-	w.put("dev-site", dev)
-	w.put("shop", shop)
+	w := newSmallScene(t)
+	dev := testenv.IssueFrom(t, w.Strangers, certs.Options{Names: []string{"dev.example.com"}, Intermediate: true})
+	shop := testenv.IssueFrom(t, w.Strangers, certs.Options{Names: []string{"shop.example.com"}})
+	w.Put("dev-site", dev)
+	w.Put("shop", shop)
 	token := func(name, policy string) string {
-		w.must(w.vault.WritePolicy(t.Context(), name, policy))
-		token, err := w.vault.Token(t.Context(), name)
-		w.must(err)
+		w.Must(w.Vault.WritePolicy(t.Context(), name, policy))
+		token, err := w.Vault.Token(t.Context(), name)
+		w.Must(err)
 		return token
 	}
-	developer := laptop{world: w, token: token("developer", devPolicy)}
-	operator := laptop{world: w, token: token("operator", readOnly)}
+	developer := laptop{scene: w, token: token("developer", devPolicy)}
+	operator := laptop{scene: w, token: token("operator", w.FollowerPolicy())}
 
 	t.Run("what policy allows", func(t *testing.T) { developer.in(t).pullsWhatPolicyAllows(dev) })
 	t.Run("by name", func(t *testing.T) {
@@ -82,30 +81,30 @@ func TestPull(t *testing.T) {
 
 // holds expects files in the layout of the file sink.
 func (l laptop) holds(certificate string, pair certs.Pair) {
-	l.t.Helper()
+	l.T.Helper()
 	for name, want := range map[string][]byte{"fullchain.pem": pair.ChainPEM, "privkey.pem": pair.KeyPEM} {
 		path := filepath.Join(l.home, "certs", certificate, name)
 		got, err := os.ReadFile(path)
 		if err != nil || string(got) != string(want) {
-			l.t.Errorf("%s is not what Vault holds (%v)", path, err)
+			l.T.Errorf("%s is not what Vault holds (%v)", path, err)
 		}
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o600 {
-			l.t.Errorf("%s has mode %s", path, info.Mode())
+			l.T.Errorf("%s has mode %s", path, info.Mode())
 		}
 	}
 }
 
 // hasNothing expects that nothing was written for a certificate.
 func (l laptop) hasNothing(path ...string) {
-	l.t.Helper()
+	l.T.Helper()
 	at := filepath.Join(append([]string{l.home}, path...)...)
 	if _, err := os.Lstat(at); !errors.Is(err, os.ErrNotExist) {
-		l.t.Errorf("%s is there (%v)", at, err)
+		l.T.Errorf("%s is there (%v)", at, err)
 	}
 }
 
 func (l laptop) pullsWhatPolicyAllows(dev certs.Pair) {
-	l.t.Helper()
+	l.T.Helper()
 	l.wants(l.pull("--dir", "certs"), 0, "dev-site written "+l.home+"/certs/dev-site version 1, expires ", "shop denied - the policy of your token does not let you read it")
 	l.holds("dev-site", dev)
 	l.hasNothing("certs", "shop")
@@ -116,49 +115,49 @@ func (l laptop) pullsWhatPolicyAllows(dev certs.Pair) {
 }
 
 func (l laptop) refusesGit(dev certs.Pair) {
-	l.t.Helper()
+	l.T.Helper()
 	if text, err := exec.Command("git", "-C", l.home, "init", "--quiet").CombinedOutput(); err != nil {
-		l.t.Fatalf("git init: %v: %s", err, text)
+		l.T.Fatalf("git init: %v: %s", err, text)
 	}
 	l.wants(l.pull("--dir", "certs"), 1, "inside the git work tree "+l.home+", which does not ignore it", "add /certs/ to "+l.home+"/.gitignore")
 	l.hasNothing("certs")
-	l.write(filepath.Join(l.home, ".gitignore"), []byte("/certs/\n"))
+	l.Must(os.WriteFile(filepath.Join(l.home, ".gitignore"), []byte("/certs/\n"), 0o600))
 	l.wants(l.pull("--dir", "certs"), 0, "dev-site written")
 	l.holds("dev-site", dev)
 }
 
 func (l laptop) refusesFilesOfOthers() {
-	l.t.Helper()
+	l.T.Helper()
 	theirs := filepath.Join(l.home, "certs", "dev-site")
-	l.must(os.MkdirAll(theirs, 0o700))
-	l.write(filepath.Join(theirs, "privkey.pem"), []byte("theirs"))
+	l.Must(os.MkdirAll(theirs, 0o700))
+	l.Must(os.WriteFile(filepath.Join(theirs, "privkey.pem"), []byte("theirs"), 0o600))
 	l.wants(l.pull("--dir", "certs"), 1, "dev-site refused - it is a directory that anycert did not make")
 	entries, err := os.ReadDir(theirs)
 	text, readErr := os.ReadFile(filepath.Join(theirs, "privkey.pem"))
 	if err != nil || readErr != nil || len(entries) != 1 || string(text) != "theirs" {
-		l.t.Errorf("the files of others were changed: %v, %q (%v, %v)", entries, text, err, readErr)
+		l.T.Errorf("the files of others were changed: %v, %q (%v, %v)", entries, text, err, readErr)
 	}
 }
 
 // touchesNoSink pulls under the hub's configuration, of which the store alone is
 // used.
 func (l laptop) touchesNoSink() {
-	l.t.Helper()
+	l.T.Helper()
 	reloaded := filepath.Join(l.home, "reloaded")
 	settings := l.settings
 	settings.Reload = []string{"touch", reloaded}
-	config := l.writeConfigAs("pull.yaml", settings)
+	config := l.Config("pull.yaml", configuration, settings)
 	for certificate, names := range domains {
-		l.put(certificate, testenv.IssueFrom(l.t, l.strangers, certs.Options{Names: names}))
+		l.Put(certificate, testenv.IssueFrom(l.T, l.Strangers, certs.Options{Names: names}))
 	}
-	fastly, fly := len(l.fastly.Requests()), l.fly.Requests("")
-	got := l.end(l.commandUnder(config, "pull", "--dir", filepath.Join(l.home, "certs")))
+	fastly, fly := len(l.Fastly.Requests()), l.Fly.Requests("")
+	got := l.Run(config, "pull", "--dir", filepath.Join(l.home, "certs"))
 	l.wants(got, 0, "api written", "example written")
-	if len(l.fastly.Requests()) != fastly || l.fly.Requests("") != fly {
-		l.t.Error("pull asked a provider")
+	if len(l.Fastly.Requests()) != fastly || l.Fly.Requests("") != fly {
+		l.T.Error("pull asked a provider")
 	}
-	if files := l.listFiles(); len(files) > 0 {
-		l.t.Errorf("pull wrote into the file sink's directory: %v", files)
+	if files := l.ListFiles(); len(files) > 0 {
+		l.T.Errorf("pull wrote into the file sink's directory: %v", files)
 	}
 	l.hasNothing("reloaded")
 }

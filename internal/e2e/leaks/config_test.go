@@ -7,50 +7,34 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"text/template"
+
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
-// settings are what the configuration is made of.
+// settings are what the configuration is made of, beside the world.
 type settings struct {
 	Issued []string // names of certificates that are ordered
 	ByAPI  []string // those whose challenges are set by a DNS provider's API
 	Sinks  bool     // all of them, else the files alone
 }
 
-var configuration = template.Must(template.New("config.yaml").Parse(`version: 1
+const configuration = `version: 1
 owner: leaks
-store:
-  vault:
-    address: {{.Vault}}
-    ca_cert: {{.Dir}}/trust.pem
-    auth: {method: token, token: {file: {{.Dir}}/vault-token}}
+store: {vault: {address: {{.VaultURL}}, ca_cert: {{.Dir}}/trust.pem, auth: {method: token, token: {file: {{.Dir}}/vault-token}}}}
 issuers:
-  - name: pebble
-    directory: {{.Directory}}
-    email: ops@example.com
-    profile: default
-    ca_bundle: {{.Dir}}/trust.pem
-    dns:
-      provider: rfc2136
-      settings:
-        DNSUPDATE_NAMESERVER: {{.DNS}}
-        DNSUPDATE_TSIG_KEY: acme.
-        DNSUPDATE_TSIG_ALGORITHM: hmac-sha256.
-        DNSUPDATE_TSIG_SECRET: {file: {{.Dir}}/tsig-secret}
-      resolvers: ["{{.DNS}}"]
-      propagation: resolvers
+  - {{.Issuer "pebble"}}
   - name: pebble-by-api
-    directory: {{.Directory}}
+    directory: {{.ACME.URL}}
     email: ops@example.com
     profile: default
     ca_bundle: {{.Dir}}/trust.pem
     dns:
       provider: httpreq
       settings:
-        HTTPREQ_ENDPOINT: {{.API}}
+        HTTPREQ_ENDPOINT: {{.APIURL}}
         HTTPREQ_USERNAME: anycert
         HTTPREQ_PASSWORD: {file: {{.Dir}}/dns-password}
-      resolvers: ["{{.DNS}}"]
+      resolvers: ["{{.DNS.Addr}}"]
       propagation: resolvers
 certificates:
   - {name: planted-ec, domains: [ec.example.com]}
@@ -67,55 +51,53 @@ sinks:
   - name: prod
     type: kubernetes
     certificates: ["*"]
-    config: {server: "{{.Cluster}}", ca: {{.Dir}}/trust.pem, token: {file: {{.Dir}}/cluster-token}, namespaces: [web], list: true}
+    config: {server: "{{.ClusterURL}}", ca: {{.Dir}}/trust.pem, token: {file: {{.Dir}}/cluster-token}, namespaces: [web], list: true}
   - name: edge
     type: fastly
     certificates: ["*"]
-    config: {token: {env: ` + fastlyEnv + `}, configurations: [` + tlsConfiguration + `], endpoint: {{.Fastly}}}
+    config: {token: {env: ` + fastlyEnv + `}, configurations: [` + world.TLSConfiguration + `], endpoint: {{.FastlyURL}}}
 {{- range $certificate, $hostname := .Hostnames}}
   - name: app-{{$certificate}}
     type: fly
     certificates: [{{$certificate}}]
-    config: {app: ` + flyApp + `, token: {file: {{$.Dir}}/fly-token}, hostnames: [{{$hostname}}], endpoint: {{$.Fly}}}
+    config: {app: ` + world.FlyApp + `, token: {file: {{$.Dir}}/fly-token}, hostnames: [{{$hostname}}], endpoint: {{$.FlyURL}}}
 {{- end}}
 {{- end}}
   - name: nginx
     type: file
     certificates: ["*"]
-    config: {dir: {{.Dir}}/files, reload: [{{.Dir}}/reload.sh]}
+    config: {dir: {{.Files}}, reload: [{{.Dir}}/reload.sh]}
 reconcile: {schedule: "@every 5s"}
 http: {listen: "127.0.0.1:0"}
-`))
+`
 
 // configure writes a configuration and returns its path.
-func (w *world) configure(s settings) (path string) {
-	w.t.Helper()
-	var text strings.Builder
-	must(w.t, configuration.Execute(&text, map[string]any{
-		"Dir": w.dir, "Vault": w.vault.URL, "Directory": w.acme.URL, "DNS": w.dns.Addr, "Cluster": w.cluster.URL,
-		"Fastly": w.fastly.URL, "Fly": w.fly.URL, "API": w.api.URL, "Issued": s.Issued, "ByAPI": s.ByAPI, "Sinks": s.Sinks, "Hostnames": hostnames,
-	}))
+func (w *scene) configure(s settings) (path string) {
+	w.T.Helper()
 	w.runs++
-	name := fmt.Sprintf("config-%d.yaml", w.runs)
-	w.file(name, text.String())
-	return w.path(name)
+	return w.Config(fmt.Sprintf("config-%d.yaml", w.runs), configuration, struct {
+		*world.World
+		settings
+		VaultURL, ClusterURL, FastlyURL, FlyURL, APIURL string
+		Hostnames                                       map[string]string
+	}{w.World, s, w.vault.URL, w.cluster.URL, w.fastly.URL, w.fly.URL, w.api.URL, hostnames})
 }
 
 // command prepares a run with every debug switch on.
-func (w *world) command(config string, args ...string) (cmd *exec.Cmd, environment []string) {
+func (w *scene) command(config string, args ...string) (cmd *exec.Cmd, environment []string) {
 	w.runs++
 	format := []string{"text", "json"}[w.runs%2]
 	args = append([]string{"--config", config, "--log-level", "debug", "--log-format", format}, args...)
-	environment = append(environmentOf(switches), "SSL_CERT_FILE="+w.path("trust.pem"), fastlyEnv+"="+fastlyToken)
-	return exec.CommandContext(w.t.Context(), anycert, args...), environment
+	environment = append(environmentOf(switches), "SSL_CERT_FILE="+w.Path("trust.pem"), fastlyEnv+"="+w.FastlyToken)
+	return exec.CommandContext(w.T.Context(), w.Binary, args...), environment
 }
 
 // run runs anycert to its end, with one of the exit codes.
-func (w *world) run(config string, codes []int, args ...string) {
-	w.t.Helper()
+func (w *scene) run(config string, codes []int, args ...string) {
+	w.T.Helper()
 	cmd, environment := w.command(config, args...)
 	p := w.start(fmt.Sprintf("anycert %s (run %d)", strings.Join(args, " "), w.runs), cmd, environment...)
 	if code := w.wait(p); !slices.Contains(codes, code) {
-		w.t.Errorf("anycert %v ended with exit code %d, want one of %v\n%s%s", args, code, codes, &p.stdout, &p.stderr)
+		w.T.Errorf("anycert %v ended with exit code %d, want one of %v\n%s%s", args, code, codes, &p.stdout, &p.stderr)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // debugSwitch is a variable of the environment that makes some library say more.
@@ -71,7 +73,7 @@ var (
 // TestEverySwitchIsKnown looks for switches in the sources of all that is linked
 // into anycert, so that none of a library that is yet to come is forgotten.
 func TestEverySwitchIsKnown(t *testing.T) {
-	dependOnSources(t)
+	world.DependOnSources(t)
 	known := slices.Clone(noSwitches)
 	for _, s := range switches {
 		known = append(known, s.name)

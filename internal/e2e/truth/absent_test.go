@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -23,8 +24,8 @@ import (
 // bought.
 type trouble struct {
 	name    string
-	do      func(*world)
-	undo    func(*world)      // nil: there is nothing to undo
+	do      func(*scene)
+	undo    func(*scene)      // nil: there is nothing to undo
 	same    bool              // the version of before is back then; else a new one is put
 	verdict map[string]string // by sink
 	says    string            // by a sync of each promise that is not kept
@@ -36,28 +37,26 @@ const certificatePath = "anycert/certs/bought"
 
 // absentInEveryWay: whatever the store does not say, or says wrongly, changes no
 // target.
-func (w *world) absentInEveryWay() {
+func (w *scene) absentInEveryWay() {
 	w.put(certs.Options{})
 	w.run(0, "sync")
 	for _, trouble := range w.troubles() {
-		w.Run(trouble.name, func(t *testing.T) {
-			inner := *w
-			inner.T = t
-			inner.meet(trouble)
+		w.T.Run(trouble.name, func(t *testing.T) {
+			w.in(t).meet(trouble)
 		})
 	}
 	w.listsHalf()
 }
 
 // meet shows that a trouble changes nothing, is told, and passes.
-func (w *world) meet(trouble trouble) {
-	w.Helper()
+func (w *scene) meet(trouble trouble) {
+	w.T.Helper()
 	before := w.served()
 	trouble.do(w)
 	// The sync first: what was written by hand is not known to an audit before, nor
 	// after it if it cannot be read.
-	w.run(1, "sync", "--no-issue").verdicts(w, "bought", trouble.verdict, trouble.says)
-	w.run(trouble.audit, "audit").verdicts(w, "bought", trouble.verdict, cmp.Or(trouble.audits, trouble.says))
+	w.verdicts(w.run(1, "sync", "--no-issue"), "bought", trouble.verdict, trouble.says)
+	w.verdicts(w.run(trouble.audit, "audit"), "bought", trouble.verdict, cmp.Or(trouble.audits, trouble.says))
 	w.unchanged(trouble.name, before)
 	if trouble.undo != nil {
 		trouble.undo(w)
@@ -72,30 +71,31 @@ func (w *world) meet(trouble trouble) {
 	w.serve(trouble.name+", and over", "bought", pair)
 }
 
-func (w *world) troubles() []trouble {
-	kv := func(w *world) *api.KVv2 { return w.vault.Client().KVv2("secret") }
-	current := func(w *world) int {
-		entry, err := kv(w).GetMetadata(w.Context(), certificatePath)
-		w.must(err)
+func (w *scene) troubles() []trouble {
+	kv := func(w *scene) *api.KVv2 { return w.Vault.Client().KVv2("secret") }
+	current := func(w *scene) int {
+		entry, err := kv(w).GetMetadata(w.T.Context(), certificatePath)
+		w.Must(err)
 		return entry.CurrentVersion
 	}
-	put := func(o certs.Options) func(*world) { return func(w *world) { w.put(o) } }
+	put := func(o certs.Options) func(*scene) { return func(w *scene) { w.put(o) } }
 	return []trouble{
-		{name: "policy taken away", do: func(w *world) { w.allow(`path "nothing" { capabilities = ["deny"] }`) },
-			undo: func(w *world) { w.allow(policy) }, same: true,
+		{name: "policy taken away", do: func(w *scene) { w.allow(`path "nothing" { capabilities = ["deny"] }`) },
+			undo: func(w *scene) { w.allow(w.HubPolicy()) }, same: true,
 			verdict: everywhere("unknown"), says: "policies lack read on secret/metadata/" + certificatePath, audit: 1},
-		{name: "token revoked", do: func(w *world) { w.revokeToken() }, undo: func(w *world) { w.newToken() }, same: true,
+		{name: "token revoked", do: func(w *scene) { w.revokeToken() }, undo: func(w *scene) { w.newToken() }, same: true,
 			verdict: everywhere("unknown"), says: "ended or was revoked: give another", audit: 1},
-		{name: "soft-deleted", do: func(w *world) { w.must(kv(w).Delete(w.Context(), certificatePath)) },
-			undo: func(w *world) { w.must(kv(w).Undelete(w.Context(), certificatePath, []int{current(w)})) }, same: true,
+		{name: "soft-deleted", do: func(w *scene) { w.Must(kv(w).Delete(w.T.Context(), certificatePath)) },
+			undo: func(w *scene) { w.Must(kv(w).Undelete(w.T.Context(), certificatePath, []int{current(w)})) }, same: true,
 			verdict: everywhere("unknown"), says: "deleted in the store: undelete that version, or put a new one there", audit: 1},
-		{name: "destroyed", do: func(w *world) { w.must(kv(w).Destroy(w.Context(), certificatePath, []int{current(w)})) },
+		{name: "destroyed", do: func(w *scene) { w.Must(kv(w).Destroy(w.T.Context(), certificatePath, []int{current(w)})) },
 			verdict: everywhere("unknown"), says: "deleted in the store: undelete that version, or put a new one there", audit: 1},
-		{name: "metadata deleted", do: func(w *world) { w.must(kv(w).DeleteMetadata(w.Context(), certificatePath)) },
+		{name: "metadata deleted", do: func(w *scene) { w.Must(kv(w).DeleteMetadata(w.T.Context(), certificatePath)) },
 			verdict: everywhere("held"), says: "--accept-store bought", audit: 2},
-		{name: "mismatched pair", do: func(w *world) {
+		{name: "mismatched pair", do: func(w *scene) {
 			o := certs.Options{Names: domains["bought"]}
-			w.putPEM(testenv.IssueFrom(w.T, w.strange, o).ChainPEM, testenv.IssueFrom(w.T, w.strange, o).KeyPEM)
+			chain, key := testenv.IssueFrom(w.T, w.Strangers, o), testenv.IssueFrom(w.T, w.Strangers, o)
+			w.Put("bought", certs.Pair{ChainPEM: chain.ChainPEM, KeyPEM: key.KeyPEM})
 		}, verdict: everywhere("unknown"), says: "does not belong to the certificate: use the key", audits: "run `anycert sync` once", audit: 1},
 		{name: "weak key", do: put(certs.Options{KeyType: certs.RSA1024}),
 			verdict: everywhere("unknown"), says: "an RSA key of 1024 bits is not supported: use 2048 to 4096", audits: "run `anycert sync` once", audit: 1},
@@ -105,56 +105,55 @@ func (w *world) troubles() []trouble {
 			verdict: everywhere("broken"), says: "it does not cover example.com", audit: 2},
 		{name: "CA:TRUE", do: put(certs.Options{IsCA: true}),
 			verdict: everywhere("broken"), says: "it is a CA certificate (CA:TRUE): put a server certificate there", audit: 2},
-		{name: "mount taken away", do: func(w *world) { w.unmount() }, undo: func(w *world) { w.mount() },
+		{name: "mount taken away", do: func(w *scene) { w.unmount() }, undo: func(w *scene) { w.mount() },
 			verdict: everywhere("unknown"), says: "enable a KV version 2 secrets engine there", audit: 1},
-		{name: "mount wiped", do: func(w *world) { w.unmount(); w.mount() },
+		{name: "mount wiped", do: func(w *scene) { w.unmount(); w.mount() },
 			verdict: everywhere("held"), says: "--accept-store bought", audit: 2},
 	}
 }
 
-func (w *world) unmount() {
-	w.Helper()
-	w.must(w.vault.Client().Sys().UnmountWithContext(w.Context(), "secret"))
+func (w *scene) unmount() {
+	w.T.Helper()
+	w.Must(w.Vault.Client().Sys().UnmountWithContext(w.T.Context(), "secret"))
 }
 
 // mount mounts an empty KV version 2 secrets engine.
-func (w *world) mount() {
-	w.Helper()
-	w.must(w.vault.Client().Sys().MountWithContext(w.Context(), "secret", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}))
+func (w *scene) mount() {
+	w.T.Helper()
+	w.Must(w.Vault.Client().Sys().MountWithContext(w.T.Context(), "secret", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}))
 	deadline := time.Now().Add(time.Minute) // it answers 400 while it is being made
 	for {
-		_, err := w.vault.Client().Logical().ListWithContext(w.Context(), "secret/metadata/")
+		_, err := w.Vault.Client().Logical().ListWithContext(w.T.Context(), "secret/metadata/")
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.Fatal(err)
+			w.T.Fatal(err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
 // listsHalf: what a listing leaves out is not gone.
-func (w *world) listsHalf() {
-	w.Run("lists half", func(t *testing.T) {
-		inner := *w
-		inner.T = t
+func (w *scene) listsHalf() {
+	w.T.Run("lists half", func(t *testing.T) {
+		inner := w.in(t)
 		before := inner.served()
 		for _, keep := range []int{1, 0} {
-			inner.configure(inner.halving(keep))
+			inner.configure(fmt.Sprintf("{vault: {address: %s, auth: %s}}", inner.halving(keep), inner.auth()))
 			inner.run(0, "audit")
 			inner.run(0, "sync")
 			inner.unchanged("a listing of "+strconv.Itoa(keep), before)
 		}
-		inner.configure(inner.vault.Addr)
+		inner.configure(inner.Store(inner.auth()))
 	})
 }
 
 // halving is Vault behind something that cuts its listings short.
-func (w *world) halving(keep int) (address string) {
-	w.Helper()
-	target, err := url.Parse(w.vault.Addr)
-	w.must(err)
+func (w *scene) halving(keep int) (address string) {
+	w.T.Helper()
+	target, err := url.Parse(w.Vault.Addr)
+	w.Must(err)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: func(r *http.Response) error {
@@ -173,6 +172,6 @@ func (w *world) halving(keep int) (address string) {
 			return err
 		},
 	})
-	w.Cleanup(proxy.Close)
+	w.T.Cleanup(proxy.Close)
 	return proxy.URL
 }

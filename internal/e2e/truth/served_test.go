@@ -2,25 +2,22 @@ package truth
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
 // places are all targets, by sink and label.
-func (w *world) places() (all []string) {
+func (w *scene) places() (all []string) {
 	for certificate, names := range domains {
-		all = append(all, "prod "+w.namespace+"/"+certificate+"-tls", "nginx "+w.path("files/"+certificate))
+		all = append(all, "prod "+w.namespace+"/"+certificate+"-tls", "nginx "+w.Path("files/"+certificate))
 		for _, name := range names {
-			all = append(all, "edge "+tlsConfiguration+"/"+name)
+			all = append(all, "edge "+world.TLSConfiguration+"/"+name)
 		}
 	}
 	return append(all, "app example.com")
@@ -28,47 +25,27 @@ func (w *world) places() (all []string) {
 
 // served is what each place holds, as whoever uses it sees it: a hash of chain and
 // key, or "nothing".
-func (w *world) served() map[string]string {
-	w.Helper()
+func (w *scene) served() map[string]string {
+	w.T.Helper()
 	all := map[string]string{}
 	for _, place := range w.places() {
 		sink, label, _ := strings.Cut(place, " ")
 		var chain, key []byte
 		switch sink {
 		case "prod":
-			chain, key = w.servedByCluster(label)
+			namespace, name, _ := strings.Cut(label, "/")
+			chain, key = w.InCluster("prod", namespace, name)
 		case "edge":
 			_, domain, _ := strings.Cut(label, "/")
-			chain, key = w.fastly.Served(tlsConfiguration, domain)
+			chain, key = w.Fastly.Served(world.TLSConfiguration, domain)
 		case "app":
-			chain, key = w.fly.Custom(flyApp, label)
+			chain, key = w.Fly.Custom(world.FlyApp, label)
 		case "nginx":
-			chain, key = w.readIfThere(label+"/fullchain.pem"), w.readIfThere(label+"/privkey.pem")
+			chain, key = w.InFiles(w.Files, filepath.Base(label))
 		}
 		all[place] = fingerprint(chain, key)
 	}
 	return all
-}
-
-func (w *world) servedByCluster(label string) (chain, key []byte) {
-	w.Helper()
-	namespace, name, _ := strings.Cut(label, "/")
-	list, err := w.kube.Client().CoreV1().Secrets(namespace).List(w.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
-	w.must(err)
-	if len(list.Items) == 0 {
-		return nil, nil
-	}
-	return list.Items[0].Data["tls.crt"], list.Items[0].Data["tls.key"]
-}
-
-func (w *world) readIfThere(path string) []byte {
-	w.Helper()
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	w.must(err)
-	return text
 }
 
 func fingerprint(chain, key []byte) string {
@@ -79,19 +56,19 @@ func fingerprint(chain, key []byte) string {
 }
 
 // serve expects each place of a certificate to hold a pair.
-func (w *world) serve(when, certificate string, pair certs.Pair, without ...string) {
-	w.Helper()
+func (w *scene) serve(when, certificate string, pair certs.Pair, without ...string) {
+	w.T.Helper()
 	want := fingerprint(pair.ChainPEM, pair.KeyPEM)
 	served := w.served()
 	for _, place := range slices.Sorted(maps.Keys(served)) {
 		if w.holds(place, certificate) && served[place] != want && !slices.Contains(without, strings.Fields(place)[0]) {
-			w.Errorf("%s: %s holds %s, want %s", when, place, served[place], want)
+			w.T.Errorf("%s: %s holds %s, want %s", when, place, served[place], want)
 		}
 	}
 }
 
 // holds reports whether a place is one of a certificate's.
-func (w *world) holds(place, certificate string) bool {
+func (w *scene) holds(place, certificate string) bool {
 	if strings.Contains(place, certificate) {
 		return true
 	}
@@ -100,11 +77,11 @@ func (w *world) holds(place, certificate string) bool {
 }
 
 // unchanged expects every place to hold what it held.
-func (w *world) unchanged(when string, before map[string]string) {
-	w.Helper()
+func (w *scene) unchanged(when string, before map[string]string) {
+	w.T.Helper()
 	for place, now := range w.served() {
 		if now != before[place] {
-			w.Errorf("%s: %s holds %s, it held %s", when, place, now, before[place])
+			w.T.Errorf("%s: %s holds %s, it held %s", when, place, now, before[place])
 		}
 	}
 }
