@@ -45,6 +45,7 @@ packages: ## install the Debian packages that tests need (as root)
 test: packages rig ## every test, on the real parts (Debian, as root for a few packages)
 	go vet ./...
 	go test -count=1 -timeout 20m ./...
+	go test -C internal/release -count=1 ./...
 
 .PHONY: check
 check: ## the gate before a commit: format, vet, lint, race detector, short fuzz, secrets, known vulnerabilities
@@ -54,6 +55,7 @@ check: ## the gate before a commit: format, vet, lint, race detector, short fuzz
 	CGO_ENABLED=1 go test -race -short . ./reconcile ./store/... ./issuer/... ./sinks/... ./internal/config/...
 	go test -run '^$$' -fuzz FuzzParseBundle -fuzztime 10s .
 	go test -run '^$$' -fuzz FuzzLoad -fuzztime 10s ./internal/config
+	go run -C internal/release . licences -check
 	$(MAKE) secrets vuln
 
 .PHONY: secrets

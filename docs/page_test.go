@@ -7,7 +7,7 @@ import (
 )
 
 // fence is a fenced block, which may stand within a list.
-var fence = regexp.MustCompile("(?ms)^( *)```([a-z]*)\n(.*?)^ *```$")
+var fence = regexp.MustCompile("(?ms)^( *)```([^`\n]*)\n(.*?)^ *```$")
 
 // sections are the sh blocks of a page by the heading of second order that they stand
 // under, without the indentation of the list that they are in.

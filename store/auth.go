@@ -94,7 +94,7 @@ func (g givenToken) login(ctx context.Context, v *vault) (grant, error) {
 	case errors.Is(err, anycert.ErrForbidden) && v.current != nil && v.current.token.Reveal() == token.Reveal() && (v.unrenewed == nil || invalidToken(err)):
 		return grant{}, fmt.Errorf("%w: Vault does not know the token, it has ended or was revoked: give another", anycert.ErrForbidden)
 	case errors.Is(err, anycert.ErrForbidden):
-		v.policy(err)
+		v.cannotRenew(err)
 		return grant{token: token}, nil
 	case err != nil:
 		return grant{}, err

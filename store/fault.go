@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,6 +122,9 @@ func networkFault(err error) error {
 		return err
 	}
 	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](untrusted.Err); ok && invalid.Reason == x509.Expired {
+			return unavailable("its certificate is not trusted (%w): renew it; if anycert keeps it, docs/runbook.md has the way out", untrusted.Err)
+		}
 		return unavailable("its certificate is not trusted (%w): name the CA in ca_cert or VAULT_CACERT", untrusted.Err)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {

@@ -145,7 +145,7 @@ func (v *vault) begin(given grant, asked time.Time) (*session, error) {
 func (v *vault) renew(ctx context.Context, s *session) *session {
 	now := v.now()
 	given, err := v.grant(ctx, s.client, request{method: http.MethodPut, path: renewSelf, body: map[string]string{}, capability: "update"})
-	v.policy(err)
+	v.cannotRenew(err)
 	if errors.Is(err, anycert.ErrUnavailable) {
 		later := *s // Vault is away; the token is still good
 		later.renewAt = now.Add(min(renewPause, s.endsAt.Sub(now)))
@@ -194,8 +194,8 @@ func (v *vault) doubt(ctx context.Context, used *session) (*session, error) {
 	return v.replace(ctx, true)
 }
 
-// policy keeps in mind that a policy is why a token cannot be renewed.
-func (v *vault) policy(err error) {
+// cannotRenew keeps in mind that a policy is why a token cannot be renewed; nil: it can.
+func (v *vault) cannotRenew(err error) {
 	if _, refused := errors.AsType[*refusedError](err); err == nil || refused && !invalidToken(err) {
 		v.unrenewed = err
 	}

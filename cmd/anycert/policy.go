@@ -53,7 +53,7 @@ Exit code: 0 it was printed; 1 the configuration, or what was asked for, is wron
 	flags := cmd.Flags()
 	flags.StringSliceVar(&options.Only, "only", nil, "print one `part`: vault, dns, a type of sinks, or the name of a sink or issuer")
 	flags.StringSliceVar(&options.Subjects, "subject", nil, "`account` in Kubernetes that anycert comes with: NAMESPACE/NAME of a service account, user:NAME or group:NAME (default anycert/anycert)")
-	flags.StringSliceVar(&options.Retired, "prune", nil, "also what `anycert prune --yes` needs to delete the copies of a `certificate` that is no longer declared")
+	flags.StringSliceVar(&options.Retired, "prune", nil, "also what prune needs to delete the copies of a `certificate` that is no longer declared")
 	flags.StringVar(&options.Delegate, "delegate", "", "`zone` that the _acme-challenge names lead into by CNAMEs")
 	flags.BoolVar(&lock, "lock", false, "print what makes our Secrets read-only for everybody else")
 	_ = cmd.RegisterFlagCompletionFunc("only", a.partNames)

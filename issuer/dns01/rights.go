@@ -17,6 +17,9 @@ import (
 // listed, and the rights are those in that zone. Without it, a zone of the configuration
 // that holds none of the domains is taken to be there for that.
 func (c Config) Grants(domains []string, delegate string) anycert.Grants {
+	if len(domains) == 0 {
+		return ""
+	}
 	if delegate == "" {
 		delegate = c.delegated(domains)
 	}
@@ -31,7 +34,7 @@ func (c Config) Grants(domains []string, delegate string) anycert.Grants {
 			parts = append(parts, grant{provider, written}.text())
 		}
 	}
-	if delegate == "" && len(names) > 0 {
+	if delegate == "" {
 		parts = append(parts, offer(names))
 	}
 	return anycert.Grants(strings.Join(parts, "\n"))

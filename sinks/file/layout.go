@@ -114,6 +114,9 @@ func makeKeystore(bundle *anycert.Bundle, password anycert.Secret) ([]byte, erro
 // checkKeystore tells what is wrong with a keystore that should hold the chain of
 // that digest and its key; empty when nothing is.
 func checkKeystore(data []byte, digest anycert.Digest, password anycert.Secret) string {
+	if !affordable(data) {
+		return "it is not one of ours"
+	}
 	key, leaf, issuers, err := pkcs12.DecodeChain(data, password.Reveal())
 	if err != nil {
 		return "it cannot be read with the configured password"

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/certs"
 	"github.com/anycert/anycert/internal/testenv/world"
@@ -191,14 +192,12 @@ func (c cluster) said(got world.Result, taken right) (string, bool) {
 		}
 		rule, _, _ := strings.Cut(text[at:], "}")
 		if strings.Contains(rule, "verbs: ["+verb) && strings.Contains(rule, names) {
-			from := strings.LastIndex(text[:at], anycertForbidden)
+			from := strings.LastIndex(text[:at], anycert.ErrForbidden.Error())
 			return normal(c.World, text[max(from, 0):at]+rule+"}"), true
 		}
 	}
 	return "", false
 }
-
-const anycertForbidden = "permission denied"
 
 // proves runs a verb without each right of a Role, from the same beginning, and expects
 // that it fails and names the right.

@@ -13,7 +13,7 @@ import (
 )
 
 // printed is a command of docs/policy.md and what it prints.
-var printed = regexp.MustCompile("(?s)`anycert (policy[^`]*)` prints\n\n```[a-z]*\n(.*?)```\n")
+var printed = regexp.MustCompile("(?s)(`anycert (policy[^`]*)` prints\n\n```[a-z]+\n)(.*?)```\n")
 
 // What docs/policy.md shows is what is printed; -update writes it anew.
 func TestPage(t *testing.T) {
@@ -26,21 +26,21 @@ func TestPage(t *testing.T) {
 	_, config, _ := strings.Cut(example, "```yaml\n")
 	config, _, _ = strings.Cut(config, "```")
 	name := w.File("config.yaml", config)
-	page := string(text)
-	blocks := printed.FindAllStringSubmatch(page, -1)
-	if len(blocks) < 4 {
-		t.Fatalf("the page shows %d outputs", len(blocks))
-	}
-	for _, block := range blocks {
-		got := w.Run(name, strings.Fields(block[1])...)
+	blocks := 0
+	page := printed.ReplaceAllStringFunc(string(text), func(block string) string {
+		blocks++
+		match := printed.FindStringSubmatch(block)
+		got := w.Run(name, strings.Fields(match[2])...)
 		if got.Code != 0 {
 			t.Fatal(got)
 		}
-		if *update {
-			page = strings.Replace(page, block[0], strings.Replace(block[0], block[2]+"```\n", got.Stdout+"```\n", 1), 1)
-		} else if diff := cmp.Diff(block[2], got.Stdout); diff != "" {
-			t.Errorf("anycert %s (-page +printed):\n%s", block[1], diff)
+		if diff := cmp.Diff(match[3], got.Stdout); diff != "" && !*update {
+			t.Errorf("anycert %s (-page +printed):\n%s", match[2], diff)
 		}
+		return match[1] + got.Stdout + "```\n"
+	})
+	if blocks != 4 {
+		t.Errorf("the page shows %d outputs", blocks)
 	}
 	if *update {
 		w.Must(os.WriteFile(path, []byte(page), 0o644))

@@ -158,14 +158,16 @@ func (m *Module) read(top, dir string) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == filepath.ToSlash(name) }) {
+		name = filepath.ToSlash(name)
+		known := slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name })
+		if known || unlinked[m.Path+" "+name] != "" {
 			continue
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		m.Files = append(m.Files, File{Name: filepath.ToSlash(name), Text: text})
+		m.Files = append(m.Files, File{Name: name, Text: text})
 	}
 	return nil
 }

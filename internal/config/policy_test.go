@@ -1,0 +1,119 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/sinks"
+)
+
+// A sink of a new type is to tell its rights as well.
+func TestEverySinkTellsItsRights(t *testing.T) {
+	for name, create := range sinks.Types() {
+		if _, ok := create().(anycert.Grantor); !ok {
+			t.Errorf("the type %s is no anycert.Grantor", name)
+		}
+	}
+}
+
+func policyOf(t *testing.T, text string, options PolicyOptions) []Section {
+	t.Helper()
+	loaded, err := Read("config.yaml", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections, err := loaded.Policy(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sections
+}
+
+const bothIssuers = `version: 1
+owner: hub
+store: {vault: {address: "https://vault.example.com:8200"}}
+issuers:
+  - {name: ca, directory: letsencrypt, dns: {provider: cloudflare, settings: {CF_DNS_API_TOKEN: {vault: "secret/credentials/dns#token"}}}}
+  - {name: unused, directory: letsencrypt, dns: {provider: cloudflare, settings: {CF_DNS_API_TOKEN: {env: TOKEN}}}}
+  - {name: before, type: kubernetes, config: {context: old, secret: "web/{{ .Name }}-tls"}}
+certificates:
+  - {name: example, domains: [example.com], issuer: ca}
+  - {name: fetched, domains: [a.example.com], issuer: before}
+  - {name: bought, domains: [b.example.com]}
+sinks:
+  - {name: prod, type: kubernetes, certificates: [example, bought], config: {context: prod, namespaces: [web]}}
+`
+
+func TestPolicyListsPartsByRole(t *testing.T) {
+	titles := func(options PolicyOptions) (all []string) {
+		for _, section := range policyOf(t, bothIssuers, options) {
+			all = append(all, section.Title)
+		}
+		return all
+	}
+	tests := map[string]struct {
+		options PolicyOptions
+		want    []string
+	}{
+		"all": {PolicyOptions{}, []string{"Vault: hub", "DNS: issuer ca: hub", "kubernetes: issuer before: hub", "Vault: follower", "Vault: auditor", "Vault: laptop",
+			"kubernetes: sink prod: hub, follower", "kubernetes: sink prod: auditor"}},
+		"one role":         {PolicyOptions{Roles: []anycert.Role{anycert.Auditor}}, []string{"Vault: auditor", "kubernetes: sink prod: auditor"}},
+		"one type":         {PolicyOptions{Roles: []anycert.Role{anycert.Hub}, Only: []string{"kubernetes"}}, []string{"kubernetes: issuer before: hub", "kubernetes: sink prod: hub"}},
+		"parts by name":    {PolicyOptions{Roles: []anycert.Role{anycert.Hub}, Only: []string{"before", "vault"}}, []string{"Vault: hub", "kubernetes: issuer before: hub"}},
+		"another delegate": {PolicyOptions{Only: []string{"dns"}, Delegate: "acme.example.net"}, []string{"DNS: issuer ca: hub"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, titles(test.options)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What orders nothing keeps no journal and no account; what is fetched is written all
+// the same.
+func TestPolicyOfAHubWithBothKindsOfIssuers(t *testing.T) {
+	text := string(policyOf(t, bothIssuers, PolicyOptions{Roles: []anycert.Role{anycert.Hub}, Only: []string{"vault"}})[0].Text)
+	for path, capabilities := range map[string]string{
+		"secret/data/anycert/certs/example":    `"create", "read", "update"`,
+		"secret/data/anycert/certs/fetched":    `"create", "read", "update"`,
+		"secret/data/anycert/certs/bought":     `"read"`,
+		"secret/data/anycert/orders/example":   `"create", "read", "update"`,
+		"secret/data/anycert/accounts/ca":      `"create", "read", "update"`,
+		"secret/metadata/anycert/orders/":      `"list"`,
+		"secret/data/credentials/dns":          `"read"`,
+		"secret/metadata/anycert/certs/bought": `"patch", "read"`,
+	} {
+		if want := "path \"" + path + "\" {\n  capabilities = [" + capabilities + "]\n}\n"; !strings.Contains(text, want) {
+			t.Errorf("it does not allow %s on %s:\n%s", capabilities, path, text)
+		}
+	}
+	for _, path := range []string{"orders/fetched", "orders/bought", "accounts/before", "accounts/unused"} {
+		if strings.Contains(text, path) {
+			t.Errorf("it allows %s", path)
+		}
+	}
+}
+
+func TestLockSaysWhereTheTruthIs(t *testing.T) {
+	for store, want := range map[string]string{
+		`{vault: {address: "https://vault.example.com", mount: kv, prefix: tls}}`: "which is kept in Vault at kv/tls/certs/'",
+		`{local: {path: anycert.db}}`: "which is kept in the file anycert.db under the name '",
+	} {
+		loaded, err := Read("config.yaml", strings.NewReader("version: 1\nowner: hub\nstore: "+store+`
+certificates: [{name: example, domains: [example.com]}]
+sinks: [{name: prod, type: kubernetes, certificates: ["*"], config: {context: prod, namespaces: [web]}}]
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sections, err := loaded.Lock(PolicyOptions{})
+		if err != nil || len(sections) != 1 || !strings.Contains(string(sections[0].Text), want) {
+			t.Errorf("%v, %v", sections, err)
+		}
+	}
+}
