@@ -21,7 +21,7 @@ func configurations() []attack {
 		{"yaml-twice", "a field that stands twice, so that a reviewer sees one and the program another", "exit 1: `this field is there twice`", checked("owner: other\n", "this field is there twice")},
 		{"yaml-deep", "a megabyte of opening brackets", "exit 1: `nested too deeply`", checked("x: "+strings.Repeat("[", 1<<20-1000), "nested too deeply")},
 		{"yaml-long", "a configuration of 64 MiB", "exit 1: `it has more than 1048576 bytes`", checked(strings.Repeat("# x\n", 16<<20), "it has more than 1048576 bytes")},
-		{"yaml-key", "a private key is written into the configuration by mistake", "exit 1: `a secret is never written into this file`; it is not shown", func(s *scene) string {
+		{"yaml-key", "a token is written into the configuration by mistake", "exit 1: `a secret is never written into this file`; it is not shown", func(s *scene) string {
 			r := s.Run(s.config("sinks: [{name: edge, type: fastly, certificates: [\"*\"], config: {token: "+s.FastlyToken+", configurations: [x]}}]\n"), "check")
 			return told(r, "a secret is never written into this file") + s.unseen(r, s.FastlyToken)
 		}},
@@ -49,6 +49,25 @@ func configurations() []attack {
 			s.Must(os.Symlink(s.Path("real"), s.Path("open/link")))
 			s.Must(os.Symlink(s.Path("open/link"), path))
 		}, "everybody may replace it")},
+		{"token-read", "every user of the machine can read the file of a token", "exit 0: `every user of this machine may read it (mode 0644): chmod o-r`", func(s *scene) string {
+			s.open()
+			path := s.File("fly-token", s.FlyToken)
+			s.Must(os.Chmod(path, 0o644))
+			return told(s.Run(s.config(toFly(path, s.Fly.URL)), "check"), "every user of this machine may read it (mode 0644): chmod o-r")
+		}},
+		{"token-mounted", "and no attack: Kubernetes mounts a token with mode 0644, through two links, in a directory that is open to all and sticky", "exit 0; there is no warning of it", func(s *scene) string {
+			s.open()
+			s.Must(os.MkdirAll(s.Path("volume/..2026_11_22"), 0o755))
+			s.Must(os.Chmod(s.Path("volume"), os.ModeSticky|0o777))
+			s.Must(os.Chmod(s.File("volume/..2026_11_22/token", s.FlyToken), 0o644))
+			s.Must(os.Symlink("..2026_11_22", s.Path("volume/..data")))
+			s.Must(os.Symlink("..data/token", s.Path("volume/token")))
+			r := s.Run(s.config(toFly(s.Path("volume/token"), s.Fly.URL)), "check")
+			if r.Says("warning") {
+				return r.String()
+			}
+			return told(r) + "; there is no warning of it"
+		}},
 		{"ca-written", "others may write the file of CAs that Vault is trusted by", "exit 1: `others may write it (mode 0666): chmod go-w`", func(s *scene) string {
 			ca := s.File("ca.pem", string(s.Strangers.PEM()))
 			s.Must(os.Chmod(ca, 0o666))
@@ -81,10 +100,17 @@ func guarded(tamper func(s *scene, path string), word string) func(s *scene) str
 func token(tamper func(s *scene, path string), word string) func(s *scene) string {
 	return func(s *scene) string {
 		path := s.File("fly-token", s.FlyToken)
-		config := s.config("certificates: [{name: example, domains: [example.com]}]\n" +
-			"sinks: [{name: app, type: fly, certificates: [\"*\"], config: {app: example-web, token: {file: " + path + "}, hostnames: [example.com], endpoint: \"{{.Fly.URL}}\"}}]\n")
+		config := s.config(toFly(path, s.Fly.URL))
 		tamper(s, path)
 		r, late := s.timed(10*time.Second, s.Command(config, "sync"))
 		return told(r, word) + late
 	}
+}
+
+// toFly is a certificate at Fly.io, with a token from a file.
+func toFly(token, endpoint string) string {
+	return `
+certificates: [{name: example, domains: [example.com]}]
+sinks: [{name: app, type: fly, certificates: ["*"], config: {app: example-web, token: {file: ` + token + `}, hostnames: [example.com], endpoint: "` + endpoint + `"}}]
+`
 }

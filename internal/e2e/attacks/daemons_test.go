@@ -18,6 +18,8 @@ import (
 	"github.com/anycert/anycert/internal/testenv/world"
 )
 
+const asAnybody = "it is answered as anybody is, and shows nothing of the request; all else is 404, or a redirect to the path without the climbing"
+
 // daemons are attacked at their port, and by processes beside them.
 func daemons() []attack {
 	return []attack{
@@ -31,7 +33,7 @@ func daemons() []attack {
 			}
 			return "405 or 400 each"
 		}},
-		{"http-host", "a page of a browser asks by another name (DNS rebinding), and for paths that climb or show the program: `/../etc/passwd`, `/debug/pprof/`", "health says no more than to anybody; nothing of the request comes back; 404, 301 to the plain path", func(s *scene) string {
+		{"http-host", "a page of a browser asks by another name (DNS rebinding), and for paths that climb or show the program: `/../etc/passwd`, `/debug/pprof/`", asAnybody, func(s *scene) string {
 			d := s.Daemon(s.config(toFiles))
 			status, text := s.raw(d, "GET /health/live HTTP/1.1\r\nHost: evil<script>.example\r\nOrigin: https://evil.example\r\n\r\n")
 			if status != 200 && status != 400 || strings.Contains(text, "evil") || strings.Contains(text, "Access-Control") {
@@ -42,7 +44,7 @@ func daemons() []attack {
 					return path + ": " + text
 				}
 			}
-			return "health says no more than to anybody; nothing of the request comes back; 404, 301 to the plain path"
+			return asAnybody
 		}},
 		{"http-header", "a request whose header has a megabyte", "431, and the connection is closed", func(s *scene) string {
 			d := s.Daemon(s.config(toFiles))
@@ -121,9 +123,7 @@ func slow(s *scene) string {
 // configuration, in a folder that others may enter.
 func (s *scene) beside(script string, env ...string) *exec.Cmd {
 	s.T.Helper()
-	for dir := s.Dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
-		s.Must(os.Chmod(dir, 0o755))
-	}
+	s.open()
 	home := s.Path("home")
 	s.Must(os.MkdirAll(home, 0o700))
 	s.Must(os.Chown(home, stranger, stranger))

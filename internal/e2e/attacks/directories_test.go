@@ -74,6 +74,17 @@ func directories() []attack {
 			s.issued("example", certs.Options{})
 			return told(s.Run(config, "sync"), "who could put it there, since everybody may write into") + s.keyless()
 		}},
+		{"dir-swapped", "everybody may write into the directory around it, and somebody has put a symlink to /etc in its place", "exit 1: `who could put it there, since everybody may write into`" + untouched, func(s *scene) string {
+			victim := s.victim()
+			s.Must(os.Mkdir(s.Path("around"), 0o700))
+			s.Files = s.Path("around/files")
+			s.syncFiles()
+			s.Must(os.Chmod(s.Path("around"), 0o777))
+			s.Must(os.Rename(s.Files, s.Files+"-before"))
+			s.Must(os.Symlink(victim, s.Files))
+			s.Must(os.Lchown(s.Files, stranger, stranger))
+			return s.syncFiles("who could put it there, since everybody may write into") + s.untouched(victim)
+		}},
 		{"dir-read", "another user looks for the key while it is written, again and again", "he reads nothing; exit 0", watched},
 		{"pull-git", "`pull` into a git work tree that does not ignore the folder: one `git add` from being published", "exit 1: `which does not ignore it`; nothing is written", func(s *scene) string {
 			s.issued("example", certs.Options{})
@@ -162,9 +173,7 @@ func raced(s *scene) string {
 }
 
 func watched(s *scene) string {
-	for dir := s.Dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
-		s.Must(os.Chmod(dir, 0o755))
-	}
+	s.open()
 	script := `while :; do for f in ` + s.Files + `/.anycert/*/* ` + s.Files + `/.anycert/tmp-*; do [ -f "$f" ] && cat "$f"; done; done 2>/dev/null`
 	cmd := s.Program("/bin/sh", "-c", script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}, Setpgid: true}

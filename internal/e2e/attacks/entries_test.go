@@ -2,12 +2,15 @@ package attacks
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
 	"math/big"
 	"time"
 
@@ -56,6 +59,14 @@ func entries() []attack {
 			r := s.Run(path, "audit")
 			return told(r, "another certificate is there") + escapes(r)
 		}},
+		{"metadata-forged", "somebody who may write the entry's metadata alone says there that it is another certificate", "exit 1: `spoke of another certificate than its data; it was mended`" + kept, replaced(func(s *scene) {
+			other := testenv.IssueFrom(s.T, s.Strangers, certs.Options{})
+			s.issued("example", certs.Options{})
+			digest, leaf := sha256.Sum256(other.Leaf().Raw), base64.StdEncoding.EncodeToString(other.Leaf().Raw)
+			_, err := s.Vault.Client().Logical().JSONMergePatch(s.T.Context(), "secret/metadata/"+s.id+"/certs/example", map[string]any{"custom_metadata": map[string]any{
+				"anycert-schema": "1", "anycert-version": "2", "anycert-digest": fmt.Sprintf("sha256:%x", digest), "anycert-leaf-00": leaf[:512], "anycert-leaf-01": leaf[512:]}})
+			s.Must(err)
+		}, "spoke of another certificate than its data; it was mended")},
 		{"undeclared", "somebody with access to Vault writes `bank`, for bank.example; the sinks hold `[\"*\"]`", "exit 0: `bank`; it is pushed nowhere", func(s *scene) string {
 			s.issued("example", certs.Options{})
 			s.issued("bank", certs.Options{Names: []string{"bank.example"}})
@@ -89,18 +100,34 @@ func replaced(change func(s *scene), word string) func(s *scene) string {
 	}
 }
 
-// costly is a pair whose chain would take seconds to verify.
+// costly is a pair whose chain would take seconds to verify: the leaf is signed, or
+// says so, by an issuer whose RSA key is enormous.
 func costly(s *scene) (certificate, key []byte) {
-	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	const bits = 250_000
+	signer, err := rsa.GenerateKey(rand.Reader, 2048)
 	s.Must(err)
-	leaf := testenv.IssueFrom(s.T, s.Strangers, certs.Options{})
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	modulus := new(big.Int).SetBit(big.NewInt(1), 250_000-1, 1)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, signer)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	modulus := new(big.Int).SetBit(new(big.Int).SetBit(new(big.Int), bits-1, 1), 0, 1)
+	issuer, err := x509.CreateCertificate(rand.Reader, template, template, &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, signer)
 	s.Must(err)
-	issuer, err := x509.ParseCertificate(der)
+	pair := testenv.IssueFrom(s.T, s.Strangers, certs.Options{})
+	leaf, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: template.NotBefore,
+		NotAfter: template.NotAfter, DNSNames: []string{"example.com"}}, template, pair.Key.Public(), signer)
 	s.Must(err)
-	return append(leaf.ChainPEM, certs.ChainPEM(issuer)...), leaf.KeyPEM
+	var parts struct {
+		Signed    asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	_, err = asn1.Unmarshal(leaf, &parts)
+	s.Must(err)
+	signature := bytes.Repeat([]byte{0x55}, bits/8)
+	parts.Signature = asn1.BitString{Bytes: signature, BitLength: bits}
+	leaf, err = asn1.Marshal(parts)
+	s.Must(err)
+	block := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }
+	return append(block(leaf), block(issuer)...), pair.KeyPEM
 }
 
 // forged is a self-signed certificate whose names hold a text.

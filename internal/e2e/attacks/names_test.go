@@ -22,6 +22,16 @@ func names() []attack {
 			return told(s.Run(s.config(toFiles), "pull", "--dir", s.Files, "../../etc/x"), "is not a name") + s.written()
 		}},
 		{"names-listed", "Vault's listing holds names that climb, have a NUL, 300 letters, escape codes or a line end; `pull` is to fetch all", "exit 1; no one asks for them" + nothing + quiet, listed},
+		{"place-climbs", "a namespace is named `../x`, a TLS configuration `../../service`, Vault's prefix `../sys`", "exit 1: `\"../x\" is not the name of a namespace`: `\"../../service\" is not the id of a TLS configuration`: `\"../sys\" is not a path in Vault`", func(s *scene) string {
+			return told(s.Run(s.File("config.yaml", `version: 1
+owner: hub
+store: {vault: {address: "https://vault.example.com", prefix: ../sys}}
+certificates: [{name: example, domains: [example.com]}]
+sinks:
+  - {name: prod, type: kubernetes, certificates: [example], config: {in_cluster: true, namespaces: [../x]}}
+  - {name: edge, type: fastly, certificates: [example], config: {token: {env: TOKEN}, configurations: [../../service]}}
+`), "check"), `"../x" is not the name of a namespace`, `"../../service" is not the id of a TLS configuration`, `"../sys" is not a path in Vault`)
+		}},
 		{"template-climbs", "the template of a Secret's name makes `../kube-system/x`", "exit 1: `which cannot be the name of a Secret`", template(`"../kube-system/{{ "{{ .Name }}" }}"`, "which cannot be the name of a Secret")},
 		{"template-bomb", "the template makes a name of a million letters", "exit 1: `it makes more than 253 characters`", template(`'{{ "{{ printf \"%1000000s\" .Name }}" }}'`, "it makes more than 253 characters")},
 	}

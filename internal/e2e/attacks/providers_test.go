@@ -13,14 +13,14 @@ import (
 // providers are servers in the place of Fastly's and Fly.io's APIs.
 func providers() []attack {
 	return []attack{
-		{"fastly-endless", "Fastly answers without end", "exit 1: `the answer has more than 8388608 bytes`", toFastly(endlessly, "the answer has more than 8388608 bytes")},
-		{"fastly-pages", "its listing has no last page", "exit 1: `the listing does not end after 1000 pages`", toFastly(func(w http.ResponseWriter, _ *http.Request) {
+		{"fastly-endless", "Fastly answers without end", "exit 1: `the answer has more than 8388608 bytes`", atFastly(endlessly, "the answer has more than 8388608 bytes")},
+		{"fastly-pages", "its listing has no last page", "exit 1: `the listing does not end after 1000 pages`", atFastly(func(w http.ResponseWriter, _ *http.Request) {
 			item := `{"type": "tls_private_key", "id": "x", "attributes": {"name": "x"}}`
 			_, _ = io.WriteString(w, `{"data": [`+strings.Repeat(item+",", 99)+item+`]}`)
 		}, "the listing does not end after 1000 pages")},
-		{"fly-endless", "Fly.io answers without end", "exit 1: `is not what the API promises`", toFly(endlessly, "is not what the API promises")},
-		{"fastly-redirect", "Fastly redirects to another host", "exit 1; the other host is not visited", redirected(toFastly)},
-		{"fly-redirect", "Fly.io redirects to another host", "exit 1: `which is not followed`; the other host is not visited", redirected(toFly, "which is not followed")},
+		{"fly-endless", "Fly.io answers without end", "exit 1: `is not what the API promises`", atFly(endlessly, "is not what the API promises")},
+		{"fastly-redirect", "Fastly redirects to another host", "exit 1; the other host is not visited", redirected(atFastly)},
+		{"fly-redirect", "Fly.io redirects to another host", "exit 1: `which is not followed`; the other host is not visited", redirected(atFly, "which is not followed")},
 		{"fastly-echo", "Fastly's errors repeat the request with key and token", "exit 1; it is not shown", echoing(fastlySink)},
 		{"fly-echo", "Fly.io's errors repeat the request with key and token", "exit 1; it is not shown", echoing(flySink)},
 		{"fly-ansi", "Fly.io's status and DNS records hold escape codes and line ends", "exit 0: `Fly.io reports the status`" + quiet, func(s *scene) string {
@@ -68,23 +68,20 @@ sinks: [{name: edge, type: fastly, certificates: ["*"], config: {token: ` + s.Re
 }
 
 func flySink(s *scene, endpoint string) string {
-	return `
-certificates: [{name: example, domains: [example.com]}]
-sinks: [{name: app, type: fly, certificates: ["*"], config: {app: example-web, token: ` + s.Reference(s.FlyToken) + `, hostnames: [example.com], endpoint: "` + endpoint + `"}}]
-`
+	return toFly(s.File("fly-token", s.FlyToken), endpoint)
 }
 
-// toFastly is a sync with a server in the place of Fastly's.
-func toFastly(answer http.HandlerFunc, words ...string) func(s *scene) string {
-	return toProvider(fastlySink, answer, words...)
+// atFastly is a sync with a server in the place of Fastly's.
+func atFastly(answer http.HandlerFunc, words ...string) func(s *scene) string {
+	return atProvider(fastlySink, answer, words...)
 }
 
-// toFly is a sync with a server in the place of Fly.io's.
-func toFly(answer http.HandlerFunc, words ...string) func(s *scene) string {
-	return toProvider(flySink, answer, words...)
+// atFly is a sync with a server in the place of Fly.io's.
+func atFly(answer http.HandlerFunc, words ...string) func(s *scene) string {
+	return atProvider(flySink, answer, words...)
 }
 
-func toProvider(sink func(*scene, string) string, answer http.HandlerFunc, words ...string) func(s *scene) string {
+func atProvider(sink func(*scene, string) string, answer http.HandlerFunc, words ...string) func(s *scene) string {
 	return func(s *scene) string {
 		s.issued("example", certs.Options{})
 		r, late := s.timed(60*time.Second, s.Command(s.config(sink(s, s.hostile(answer).URL)), "sync"))

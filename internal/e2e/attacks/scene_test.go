@@ -2,7 +2,9 @@ package attacks
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -162,7 +164,7 @@ func (s *scene) hostile(answer http.HandlerFunc) *httptest.Server {
 // hostileTLS is hostile over TLS, with a certificate that ca, a file, vouches for.
 func (s *scene) hostileTLS(answer http.HandlerFunc) (server *httptest.Server, ca string) {
 	server = httptest.NewUnstartedServer(answer)
-	server.EnableHTTP2 = false
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // who refuses its certificate is no news
 	server.StartTLS()
 	s.T.Cleanup(server.Close)
 	return server, s.File("hostile-ca.pem", string(certs.ChainPEM(server.Certificate())))
@@ -209,4 +211,12 @@ func read(s *scene, name string) string {
 	text, err := os.ReadFile(s.Path(name))
 	s.Must(err)
 	return string(text)
+}
+
+// open lets other users into the scene's folder.
+func (s *scene) open() {
+	s.T.Helper()
+	for dir := s.Dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		s.Must(os.Chmod(dir, 0o755))
+	}
 }
