@@ -23,7 +23,7 @@ type Health struct {
 	config   error     // why the last reload was not taken over
 	reloaded time.Time // when the configuration in force was
 
-	storeRead    time.Time // when the store last answered for every certificate
+	storeRead    time.Time // when the store last answered for every certificate that is not suspended
 	certificates []CertificateState
 	overdue      []string // certificates that should have been obtained, and why they were not
 	issuers      []string

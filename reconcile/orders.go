@@ -65,8 +65,11 @@ func (o *orders) due(ctx context.Context, issuer anycert.Issuer, certificates []
 			continue
 		}
 		renewal := issuer.Renewal(c, known.Entry, now)
-		if unfinished[c.Name] || renewal.Due(now) && !o.inVain(known.Entry, renewal, now) {
+		switch {
+		case unfinished[c.Name], renewal.Due(now) && !o.inVain(known.Entry, renewal, now):
 			due = append(due, c)
+		case err == nil && !renewal.Due(now):
+			o.settle(c.Name)
 		}
 	}
 	return due
@@ -179,6 +182,16 @@ func (o *orders) end(name string, err error) {
 		return
 	}
 	o.failed[name] = err
+}
+
+// settle forgets why the last order for name failed, since none is due any more:
+// somebody put a certificate there meanwhile, or changed what is declared.
+func (o *orders) settle(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.underWay[name] {
+		delete(o.failed, name)
+	}
 }
 
 // count takes note of how an order ended.

@@ -20,7 +20,7 @@ type Snapshot struct {
 	Reloaded     time.Time // when the configuration in force was taken over
 	ReloadFailed bool      // the last one was not
 
-	StoreRead    time.Time // when the store last answered for every certificate
+	StoreRead    time.Time // when the store last answered for every certificate that is not suspended
 	Certificates []CertificateState
 	Issuers      []IssuerState
 	Sinks        []SinkState
@@ -30,6 +30,7 @@ type Snapshot struct {
 // moments are those that were read last.
 type CertificateState struct {
 	Name        string
+	Suspended   bool
 	Entry       Reason    // why the store gave no entry; NoReason when it did, "" before it was asked
 	NotBefore   time.Time // of the store's current version, as NotAfter; zero when there is none
 	NotAfter    time.Time
@@ -89,7 +90,7 @@ func (h *Hub) states(truth Truth, now time.Time) []CertificateState {
 	states := make([]CertificateState, len(h.Certificates))
 	for i, c := range h.Certificates {
 		known, asked := truth[c.Name]
-		states[i] = CertificateState{Name: c.Name, Obtained: h.obtains(c)}
+		states[i] = CertificateState{Name: c.Name, Suspended: c.Suspended, Obtained: h.obtains(c)}
 		if !asked {
 			continue
 		}
@@ -118,13 +119,14 @@ func (h *Hub) issuers() []string {
 	return slices.Compact(names)
 }
 
-// answered reports whether the store told what there is, be it nothing.
+// answered reports whether the store told what there is, be it nothing. Of what is
+// suspended nobody asks that.
 func (c CertificateState) answered() bool {
 	switch c.Entry {
 	case NoReason, NotFound, Deleted, Malformed, Unindexed:
 		return true
 	}
-	return false
+	return c.Suspended
 }
 
 // remembering is c with the moments of before where the store does not tell them now. A

@@ -279,3 +279,52 @@ func TestOrdersAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// Whoever puts a certificate there while its orders fail has mended it: no alarm is left
+// until the next renewal, months later.
+func TestFailedOrderEndsWhenNoneIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := bareWorld(t, []anycert.Certificate{example}, nil, "prod")
+		ca := &issuer{world: w, err: errBroken}
+		w.hub.Issuer = ca
+		loop := start(t, w)
+		if s := loop.Health().Snapshot(); !s.Certificates[0].OrderFailed {
+			t.Fatalf("%+v", s)
+		}
+		w.put("example", certs.Options{})
+		asked := ca.count()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if s := loop.Health().Snapshot(); s.Certificates[0].OrderFailed || ca.count() > asked+1 {
+			t.Errorf("the order counts as failed: %+v; asked %d times more", s.Certificates[0], ca.count()-asked)
+		}
+		if status := w.hub.Status(t.Context()).Certificates[0]; status.Err != nil {
+			t.Errorf("status tells %v", status.Err)
+		}
+	})
+}
+
+// A certificate that is frozen on purpose raises no alarm about its entry.
+func TestSuspendedCertificateIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		frozen := anycert.Certificate{Name: "frozen", Domains: []string{"example.com"}, Suspended: true}
+		w := bareWorld(t, []anycert.Certificate{example, frozen}, nil, "prod")
+		w.put("example", certs.Options{})
+		w.store.Fail = func(_ storetest.Op, name string) error {
+			if name == "frozen" {
+				return anycert.ErrForbidden
+			}
+			return nil
+		}
+		loop := start(t, w)
+		s := loop.Health().Snapshot()
+		if s.StoreRead.IsZero() || s.Certificates[0].Suspended || !s.Certificates[1].Suspended {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		if lines := loop.Health().Ready(time.Now()); len(lines) > 0 {
+			t.Error(lines)
+		}
+	})
+}

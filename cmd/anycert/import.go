@@ -36,9 +36,10 @@ What it came from is only read. The places of the sinks get it from the next pas
                                          and our own file sink keep them
 
 What could not be served is not imported: certificate and key must belong together,
-and be valid, for all names that are declared. What the store has is replaced only
-with --replace, unless it must not be served any more. When the store has the same,
-nothing is written.
+and be valid, for all names that are declared. Nor is what the issuer of NAME would
+order anew at once: the error says what to declare instead. What the store has is
+replaced only with --replace, unless it must not be served any more. When the store
+has the same, nothing is written.
 
 Exit code: 0 the store has it; 1 it does not.`,
 		Example: `  anycert import example --from kubernetes://old/web/example-tls
@@ -63,7 +64,7 @@ Exit code: 0 the store has it; 1 it does not.`,
 	flags.StringVar(&from.url, "from", "", "where it is, a `URL`")
 	flags.StringVar(&from.certificate, "cert", "", "`file` with the certificate and its chain, PEM")
 	flags.StringVar(&from.key, "key", "", "`file` with the private key, PEM")
-	flags.BoolVar(&replace, "replace", false, "replace what the store has")
+	flags.BoolVar(&replace, "replace", false, "replace what the store has, also a newer one, a deleted one or one that cannot be read")
 	_ = cmd.MarkFlagFilename("cert")
 	_ = cmd.MarkFlagFilename("key")
 	cmd.ValidArgsFunction = a.certificateNames
@@ -84,7 +85,7 @@ func (a *app) bring(ctx context.Context, name string, from origin, replace bool)
 	if !ok {
 		return undeclaredError(path, loaded, name)
 	}
-	bundle, where, err := from.read(ctx)
+	bundle, where, err := from.read(ctx, name)
 	if err != nil {
 		return fmt.Errorf("certificate %s: %w", name, err)
 	}
@@ -169,15 +170,30 @@ func quoted(domains []string) string {
 	return strings.Join(all, ", ")
 }
 
+// lookInto tells what the store has, also where a person wrote it. When that is no
+// certificate with its key, damage says so, and current has the version alone.
+func lookInto(ctx context.Context, store anycert.Store, name string) (current anycert.Entry, damage, err error) {
+	current, err = store.Stat(ctx, name)
+	if !errors.Is(err, anycert.ErrUnindexed) {
+		return current, nil, err
+	}
+	indexed, err := store.Index(ctx, name)
+	if errors.Is(err, anycert.ErrMalformed) && current.Version > 0 {
+		return current, err, nil
+	}
+	return indexed, nil, err
+}
+
 // put writes bundle as the next version, unless the store has it already. It is what a
 // person put there: no issuer is named as its origin.
 func put(ctx context.Context, store anycert.Store, declared anycert.Certificate, bundle *anycert.Bundle, replace bool) (version int, wrote bool, err error) {
-	current, err := store.Stat(ctx, declared.Name)
-	if errors.Is(err, anycert.ErrUnindexed) {
-		current, err = store.Index(ctx, declared.Name)
-	}
+	current, damage, err := lookInto(ctx, store, declared.Name)
 	switch {
 	case errors.Is(err, anycert.ErrNotFound):
+	case damage != nil:
+		if !replace {
+			return 0, false, fmt.Errorf("%w: that is version %d in the store, and nobody can use it: to write a good one over it, say --replace", damage, current.Version)
+		}
 	case errors.Is(err, anycert.ErrDeleted) && current.Version > 0:
 		if !replace {
 			return 0, false, fmt.Errorf("%w: somebody deleted version %d: ask why, then write the next one with --replace", anycert.ErrDeleted, current.Version)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/sinks/kubernetes"
@@ -23,8 +24,8 @@ const (
 	keyFile       = "privkey.pem"
 )
 
-// read reads certificate and key, and says where they are from.
-func (o origin) read(ctx context.Context) (*anycert.Bundle, string, error) {
+// read reads certificate and key of the certificate name, and says where they are from.
+func (o origin) read(ctx context.Context, name string) (*anycert.Bundle, string, error) {
 	files := o.certificate != "" || o.key != ""
 	switch {
 	case o.url == "" && !files:
@@ -39,7 +40,7 @@ func (o origin) read(ctx context.Context) (*anycert.Bundle, string, error) {
 	scheme, rest, _ := strings.Cut(o.url, "://")
 	switch scheme {
 	case "kubernetes":
-		return readCluster(ctx, rest)
+		return readCluster(ctx, rest, name)
 	case "file":
 		dir, err := directory(o.url)
 		if err != nil {
@@ -51,8 +52,8 @@ func (o origin) read(ctx context.Context) (*anycert.Bundle, string, error) {
 }
 
 // readCluster reads CONTEXT/NAMESPACE/SECRET. The name of a context may hold slashes;
-// the other two do not.
-func readCluster(ctx context.Context, path string) (*anycert.Bundle, string, error) {
+// the other two do not, and may be templates over .Name as in the configuration.
+func readCluster(ctx context.Context, path, name string) (*anycert.Bundle, string, error) {
 	parts := strings.Split(path, "/")
 	n := len(parts) - 2
 	if n < 1 {
@@ -63,11 +64,11 @@ func readCluster(ctx context.Context, path string) (*anycert.Bundle, string, err
 	if err != nil {
 		return nil, "", fmt.Errorf("--from kubernetes://%s: %w", path, err)
 	}
-	place, err := source.Place("import")
+	place, err := source.Place(name)
 	if err != nil {
 		return nil, "", fmt.Errorf("--from kubernetes://%s: %w", path, err)
 	}
-	bundle, err := source.Fetch(ctx, "import")
+	bundle, err := source.Fetch(ctx, name)
 	return bundle, place.Label, err
 }
 
@@ -104,9 +105,9 @@ func readBounded(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	if !about.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s is no regular file: give the path of a file, not a directory or a pipe", path)
 	}
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // should it have become a FIFO since
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(text)) > most {
-		return nil, fmt.Errorf("%s has more than %d bytes: this is no such file", path, most)
+		return nil, fmt.Errorf("%s has more than %d bytes: a certificate or a key has less, so check the path", path, most)
 	}
 	return text, nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -167,18 +166,3 @@ func (d *daemon) reload(ctx context.Context) (*config.Graph, error) {
 // closeBeside closes a graph and does not wait for it: a store that does not answer
 // delays neither a reload nor the end.
 func (d *daemon) closeBeside(graph *config.Graph) { d.closing.Go(func() { d.close(graph) }) }
-
-// committed is the time of the commit that was built; zero when it is not known.
-func committed() time.Time {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return time.Time{}
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.time" {
-			at, _ := time.Parse(time.RFC3339, setting.Value)
-			return at
-		}
-	}
-	return time.Time{}
-}

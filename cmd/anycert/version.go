@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -34,6 +35,21 @@ func commit() string {
 		}
 	}
 	return revision + dirty
+}
+
+// committed is the time of the commit that was built; zero when it is not known.
+func committed() time.Time {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.time" {
+			at, _ := time.Parse(time.RFC3339, setting.Value)
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -53,7 +53,7 @@ func (c *Config) exposed(options Options) []string {
 			paths = append(paths, reads.Files()...)
 		}
 	}
-	if vault := c.Store.Vault; vault != nil && vault.Auth.Method == "" && vault.Auth.Token.IsZero() && options.getenv("VAULT_TOKEN") == "" {
+	if vault := c.Store.Vault; vault != nil && (vault.Auth.Method == "" || vault.Auth.Method == "token") && vault.Auth.Token.IsZero() && options.getenv("VAULT_TOKEN") == "" {
 		if home, err := os.UserHomeDir(); err == nil {
 			paths = append(paths, filepath.Join(home, ".vault-token"))
 		}
@@ -72,7 +72,7 @@ func (c *Config) exposed(options Options) []string {
 // empty where there is nothing to say. It holds no secret, but shows where they are.
 func Exposed(path string) string {
 	if text := trusted.Shown(path); text != "" {
-		return path + ": " + text
+		return path + ": " + text + " (it holds no secret, and tells where they are)"
 	}
 	return ""
 }

@@ -27,6 +27,8 @@ const (
 //	    config: {context: old, secret: "web/{{ .Name }}-tls"}
 //
 // Newer is a certificate whose validity begins later than that of the one in the store.
+// Once the one in the store has a tenth of its lifetime left, so is any other that has
+// more than that of its own left, or ends later. The same one with another chain is not.
 // Whoever configures an issuer of type acme agrees to the CA's terms of service.
 type Issuer struct {
 	// Type is "acme" or "kubernetes". Default: acme.

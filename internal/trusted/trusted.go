@@ -76,7 +76,9 @@ func checkFile(path string, info fs.FileInfo, limit int64) error {
 		return refuse(path, anycert.ErrMalformed, "it is not a regular file")
 	case info.Size() > limit:
 		return tooLong(path, limit)
-	case mode.Perm()&0o022 != 0:
+	case mode.Perm()&0o022 == 0o020: // its owner may be alone in the group: nobody says so here
+		return refuse(path, anycert.ErrRefused, "others may write it (mode %04o): chmod go-w %s, and umask 022 for those to come", mode.Perm(), path)
+	case mode.Perm()&0o002 != 0:
 		return refuse(path, anycert.ErrRefused, "others may write it (mode %04o): chmod go-w %s", mode.Perm(), path)
 	case !ours(info) && !readOnly(path):
 		return refuse(path, anycert.ErrRefused, "it belongs to another user (%d), who may write it: chown it to root or to the user that anycert runs as, or mount it read-only", uid(info))
@@ -131,7 +133,7 @@ func checkDir(path, dir string) error {
 	case !everybody && ours(info) || readOnly(dir):
 		return nil
 	case everybody:
-		return refuse(path, anycert.ErrRefused, "everybody may replace it, for everybody may write into its directory (mode %04o): chmod o-w %s", info.Mode().Perm(), dir)
+		return refuse(path, anycert.ErrRefused, "everybody may replace it, for everybody may write into its directory (mode %04o): chmod o-w %s, or mount it read-only", info.Mode().Perm(), dir)
 	}
 	return refuse(path, anycert.ErrRefused, "its directory %s belongs to another user (%d), who may replace it: keep it in one of root or of the user that anycert runs as, or mount it read-only", dir, uid(info))
 }

@@ -79,6 +79,14 @@ func TestRead(t *testing.T) {
 			make: func(p place) string { return p.file("x", 0o620) },
 			is:   anycert.ErrRefused, says: "others may write it (mode 0620): chmod go-w ",
 		},
+		"as a umask of 002 makes it": {
+			make: func(p place) string { return p.file("x", 0o664) },
+			is:   anycert.ErrRefused, says: "/x, and umask 022 for those to come",
+		},
+		"in an emptyDir": {
+			make: func(p place) string { p.mkdir("d", 0o777); return p.file("d/x", 0o644) },
+			is:   anycert.ErrRefused, says: "/d, or mount it read-only",
+		},
 		"written by all": {
 			make: func(p place) string { return p.file("x", 0o666) },
 			is:   anycert.ErrRefused, says: "others may write it (mode 0666): chmod go-w ",

@@ -37,10 +37,10 @@ func certificateFamilies() []family {
 			"When the store's version expires. While the store cannot be read, that of the version read last; left out while there is none."},
 			each(func(c reconcile.CertificateState, to *sender) { to.momentIfAny(c.NotAfter, c.Name) })},
 		{Metric{part, "anycert_certificate_next_renewal_timestamp_seconds", gauge, labels,
-			"When it is due to be obtained; in the past while it is overdue. Left out where someone else keeps it."},
+			"When it is due to be obtained; in the past while it is overdue. Where it is taken from a cluster, the last pass, which looked there. Left out where someone else keeps it."},
 			each(func(c reconcile.CertificateState, to *sender) { to.momentIfAny(c.Renewal, c.Name) })},
 		{Metric{part, "anycert_certificate_order_failed", gauge, labels,
-			"1 after an order that failed, until one succeeds. Left out where someone else keeps it."},
+			"1 after an order that failed, until one succeeds or none is due any more. Left out where someone else keeps it."},
 			each(func(c reconcile.CertificateState, to *sender) {
 				if c.Obtained {
 					to.flag(c.OrderFailed, c.Name)
@@ -135,14 +135,14 @@ func storeFamilies() []family {
 	const part = "Store"
 	return []family{
 		{Metric{part, "anycert_store_entries", gauge, []string{"state"},
-			"Declared certificates, by what the store said of each when it was last asked."},
+			"Declared certificates that are not suspended, by what the store said of each when it was last asked."},
 			func(s reconcile.Snapshot, to *sender) {
 				count := make(map[string]int)
 				for _, state := range storeStates() {
 					count[state] = 0
 				}
 				for _, c := range s.Certificates {
-					if c.Entry != "" { // else it was not asked yet
+					if c.Entry != "" && !c.Suspended { // else it was not asked yet, or is frozen on purpose
 						count[storeState(c.Entry)]++
 					}
 				}
@@ -151,7 +151,7 @@ func storeFamilies() []family {
 				}
 			}},
 		{Metric{part, "anycert_store_last_success_timestamp_seconds", gauge, nil,
-			"When the store last answered for every declared certificate, be it that there is none. 0 before the first time."},
+			"When the store last answered for every declared certificate that is not suspended, be it that there is none. 0 before the first time."},
 			func(s reconcile.Snapshot, to *sender) { to.moment(s.StoreRead) }},
 	}
 }

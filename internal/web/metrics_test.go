@@ -37,6 +37,7 @@ func known() reconcile.Snapshot {
 			{Name: "wanted", Entry: reconcile.NotFound, Renewal: at(0), Obtained: true, OrderFailed: true},
 			{Name: "odd", Entry: reconcile.Undone}, // no store says so
 			{Name: "unasked"},
+			{Name: "frozen", Entry: reconcile.Deleted, Suspended: true},
 		},
 		Issuers: []reconcile.IssuerState{{Name: "letsencrypt", Orders: orders}},
 		Sinks: []reconcile.SinkState{

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -69,9 +70,9 @@ func (i *Issuer) current(ctx context.Context, name string) (*anycert.Entry, erro
 }
 
 // newer reports whether the bundle of a source is to take the place of what the store
-// has: another leaf whose validity begins later, or any other one when what the store
-// has must not be served. So what was put into the store since, by a person or by
-// another issuer, is not undone by an older certificate that still lies at the source.
+// has. So what was put into the store since, by a person or by another issuer, is not
+// undone by an older certificate that still lies at the source; but nothing is kept that
+// must not be served, unless it only must not be served yet.
 func newer(bundle *anycert.Bundle, current *anycert.Entry, domains []string, now time.Time) bool {
 	if current == nil {
 		return true
@@ -80,13 +81,30 @@ func newer(bundle *anycert.Bundle, current *anycert.Entry, domains []string, now
 	if leaf.Equal(current.Leaf) {
 		return false
 	}
-	return leaf.NotBefore.After(current.Leaf.NotBefore) ||
-		anycert.Check(current.Leaf, domains, now) != nil && anycert.Check(leaf, domains, now) == nil
+	if !now.Before(current.Leaf.NotBefore) && anycert.Check(current.Leaf, domains, now) != nil && anycert.Check(leaf, domains, now) == nil {
+		return true
+	}
+	return after(leaf, current.Leaf, now)
+}
+
+// after orders certificates: one that is late comes before one that is not; of two that
+// are not, the one comes later that begins later; of two that are, the one that ends
+// later. It is an order, so that a source that goes back and forth between certificates
+// does not make the store do so.
+func after(a, b *x509.Certificate, now time.Time) bool {
+	lateA, lateB := late(a, now), late(b, now)
+	switch {
+	case lateA != lateB:
+		return lateB
+	case lateA:
+		return a.NotAfter.After(b.NotAfter)
+	}
+	return a.NotBefore.After(b.NotBefore)
 }
 
 // unchanged is ErrUnchanged, or what is wrong with there being nothing newer.
 func (i *Issuer) unchanged(place anycert.Target, current *anycert.Entry) error {
-	if !late(current, i.now()) {
+	if !late(current.Leaf, i.now()) {
 		return anycert.ErrUnchanged
 	}
 	return fmt.Errorf("version %d in the store ends at %s, and %s has nothing newer: whoever renews it there has not, so look there; or give the certificate an issuer of type acme",

@@ -6,6 +6,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -68,12 +69,12 @@ func (i *Issuer) Renewal(certificate anycert.Certificate, entry *anycert.Entry, 
 	}
 	last := i.lastLook(certificate.Name)
 	soon := now.Before(last.at.Add(pause))
-	if entry != nil && entry.Leaf != nil && late(entry, now) && !(soon && last.wrote) {
+	if entry != nil && entry.Leaf != nil && late(entry.Leaf, now) && !(soon && last.wrote) {
 		lifetime := entry.Leaf.NotAfter.Sub(entry.Leaf.NotBefore)
 		return anycert.Renewal{At: entry.Leaf.NotAfter.Add(-lifetime / 3), Reason: place.Label + " should have a newer one by now"}
 	}
-	at := now
-	if !last.at.IsZero() {
+	at := now // not the end of the pause: it may have passed a day ago, and nothing is overdue
+	if soon {
 		at = last.at.Add(pause)
 	}
 	return anycert.Renewal{At: at, Reason: place.Label + " is looked at in each pass"}
@@ -82,9 +83,9 @@ func (i *Issuer) Renewal(certificate anycert.Certificate, entry *anycert.Entry, 
 // late reports whether whoever renews a certificate should have done so: a tenth of its
 // lifetime is left. cert-manager renews when a third is left, and its own examples when
 // a sixth is (https://cert-manager.io/docs/usage/certificate/).
-func late(entry *anycert.Entry, now time.Time) bool {
-	lifetime := entry.Leaf.NotAfter.Sub(entry.Leaf.NotBefore)
-	return now.After(entry.Leaf.NotAfter.Add(-lifetime / 10))
+func late(leaf *x509.Certificate, now time.Time) bool {
+	lifetime := leaf.NotAfter.Sub(leaf.NotBefore)
+	return now.After(leaf.NotAfter.Add(-lifetime / 10))
 }
 
 // Obtain implements [anycert.Issuer]: it looks at the source and writes what is newer

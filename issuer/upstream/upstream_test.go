@@ -68,11 +68,17 @@ func (w *world) another() *upstream.Issuer {
 // bundle is a certificate of 90 days that began so long before the world.
 func (w *world) bundle(age time.Duration, names ...string) *anycert.Bundle {
 	w.t.Helper()
+	return w.lasting(90*day, age, names...)
+}
+
+// lasting is bundle with another lifetime.
+func (w *world) lasting(lifetime, age time.Duration, names ...string) *anycert.Bundle {
+	w.t.Helper()
 	if names == nil {
 		names = w.certificate.Domains
 	}
 	begin := time.Now().Add(-age)
-	pair := testenv.IssueFrom(w.t, w.ca, certs.Options{Names: names, NotBefore: begin, NotAfter: begin.Add(90 * day), Intermediate: true})
+	pair := testenv.IssueFrom(w.t, w.ca, certs.Options{Names: names, NotBefore: begin, NotAfter: begin.Add(lifetime), Intermediate: true})
 	bundle, err := anycert.ParseBundle(pair.ChainPEM, pair.KeyPEM)
 	if err != nil {
 		w.t.Fatal(err)
@@ -293,6 +299,10 @@ func TestRenewal(t *testing.T) {
 	if got := w.renewal(); !got.Due(w.now) || w.now.Sub(got.At) > time.Second {
 		t.Errorf("in the next pass: %+v", got)
 	}
+	w.now = w.now.Add(day) // a slow schedule
+	if got := w.renewal(); !got.Due(w.now) || w.now.Sub(got.At) > time.Second {
+		t.Errorf("in a pass a day later: %+v: it counts as overdue", got)
+	}
 	if w.source.asked != 1 {
 		t.Errorf("the source was asked %d times", w.source.asked)
 	}
@@ -328,6 +338,61 @@ func TestLate(t *testing.T) {
 	w.source.holds(w.bundle(10 * day))
 	if err := w.obtain(); err != nil {
 		t.Errorf("a newer one at last: %v", err)
+	}
+}
+
+// A CA may date its certificates back, and so may another one that cert-manager went
+// over to: what was issued last need not begin last. It is taken before the other ends.
+func TestRenewedWithAnEarlierBegin(t *testing.T) {
+	w := newWorld(t)
+	w.put(w.bundle(75 * day))
+	w.source.holds(w.lasting(365*day, 80*day))
+	if err := w.obtain(); !errors.Is(err, anycert.ErrUnchanged) {
+		t.Errorf("while the one in the store is not late: %v", err)
+	}
+	w.now = w.now.Add(7 * day)
+	if err := w.obtain(); err != nil {
+		t.Errorf("8 days before the end of the one in the store: %v", err)
+	}
+}
+
+// A source that flaps, such as two tools that fight over one Secret, does not make the
+// store flap: whatever the certificates are, the last of some changes is the end.
+func TestFlappingSource(t *testing.T) {
+	w := newWorld(t)
+	var bundles []*anycert.Bundle
+	for _, of := range []struct{ lifetime, age time.Duration }{
+		{90 * day, 10 * day}, {90 * day, 82 * day}, {90 * day, 85 * day}, {90 * day, 91 * day}, {90 * day, -day},
+		{365 * day, 90 * day}, {365 * day, 350 * day}, {6 * day, day}, {6 * day, 5*day + 12*time.Hour}, {time.Hour, 58 * time.Minute},
+	} {
+		bundles = append(bundles, w.lasting(of.lifetime, of.age))
+	}
+	for _, a := range bundles {
+		for _, b := range bundles {
+			for _, c := range bundles {
+				w.store.Restore(storetest.State{})
+				for range 3 {
+					for _, bundle := range []*anycert.Bundle{a, b, c} {
+						w.source.holds(bundle)
+						_ = w.obtain()
+					}
+				}
+				if got := version(w.entry()); got > 3 {
+					t.Fatalf("three certificates made %d versions: %v, %v, %v", got, a.Leaf().NotAfter, b.Leaf().NotAfter, c.Leaf().NotAfter)
+				}
+			}
+		}
+	}
+}
+
+// A hub whose clock is slow does not undo what it takes to be of the future.
+func TestSlowClock(t *testing.T) {
+	w := newWorld(t)
+	w.put(w.bundle(time.Minute))
+	w.source.holds(w.bundle(40 * day))
+	w.now = w.now.Add(-5 * time.Minute)
+	if err := w.obtain(); !errors.Is(err, anycert.ErrUnchanged) {
+		t.Errorf("%v, want ErrUnchanged: it was put there a minute ago", err)
 	}
 }
 
