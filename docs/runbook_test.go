@@ -72,7 +72,7 @@ func (o *operator) equip() {
 	o.tool("vault", fmt.Sprintf("[ \"$1 $2\" != 'operator unseal' ] || exec curl -sf --noproxy '*' %s\nexec %s \"$@\"", unseal.URL, vault))
 	o.tool("systemctl", `case "$1 $2" in
 "reload vault") exec kill -HUP "$VAULT_PID" ;;
-"reload anycert") [ -z "${ANYCERT_PID:-}" ] || exec kill -HUP "$ANYCERT_PID" ;;
+"reload anycert-hub") [ -z "${ANYCERT_PID:-}" ] || exec kill -HUP "$ANYCERT_PID" ;;
 *) exit 1 ;;
 esac`)
 	o.env = map[string]string{

@@ -8,8 +8,8 @@ import (
 	"github.com/go-acme/lego/v4/acme"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/anycert/anycert/internal/failures"
 	"github.com/anycert/anycert/issuer/dns01"
-	"github.com/anycert/anycert/issuer/internal/failures"
 )
 
 // authorizationsAtOnce bounds how many are asked for at a time.

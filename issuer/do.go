@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/failures"
 	"github.com/anycert/anycert/issuer/dns01"
-	"github.com/anycert/anycert/issuer/internal/failures"
 )
 
 // maxPostpone bounds what a CA may ask us to wait.

@@ -22,13 +22,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("anycert-demo", flag.ContinueOnError)
 	anycert := flags.String("anycert", "bin/anycert", "the program to show")
 	dir := flags.String("dir", ".demo", "where its files are written; emptied first")
@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer w.close()
-	d := &demo{world: w, anycert: *anycert, out: os.Stdout}
+	d := &demo{world: w, anycert: *anycert, out: out}
 	d.introduce()
 	if err := d.mainJob(ctx); err != nil {
 		return err

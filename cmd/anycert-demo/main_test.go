@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/anycert/anycert/internal/testenv/program"
@@ -17,16 +21,52 @@ func TestDemo(t *testing.T) {
 	t.Run("without the rig", func(t *testing.T) {
 		t.Setenv("ANYCERT_RIG", t.TempDir())
 		t.Setenv("PATH", "/usr/bin:/bin")
-		if err := run(t.Context(), []string{"-anycert", anycert, "-dir", filepath.Join(t.TempDir(), "demo")}); err != nil {
+		if err := run(t.Context(), []string{"-anycert", anycert, "-dir", filepath.Join(t.TempDir(), "demo")}, t.Output()); err != nil {
 			t.Error(err)
 		}
-		if err := run(t.Context(), []string{"-real", "-anycert", anycert, "-dir", filepath.Join(t.TempDir(), "demo")}); err == nil {
+		if err := run(t.Context(), []string{"-real", "-anycert", anycert, "-dir", filepath.Join(t.TempDir(), "demo")}, t.Output()); err == nil {
 			t.Error("the demo claims to be real without the real parts")
 		}
 	})
 	t.Run("with the real parts", func(t *testing.T) {
-		if err := run(t.Context(), []string{"-real", "-anycert", anycert, "-dir", filepath.Join(t.TempDir(), "demo")}); err != nil {
+		var said bytes.Buffer
+		dir := filepath.Join(t.TempDir(), "demo")
+		if err := run(t.Context(), []string{"-real", "-anycert", anycert, "-dir", dir}, io.MultiWriter(&said, t.Output())); err != nil {
 			t.Error(err)
 		}
+		readmeShows(t, strings.ReplaceAll(said.String(), dir+"/nginx", "/etc/ssl/anycert"))
 	})
+}
+
+// readmeShows holds the sample in the README against what the demo said: each line of
+// its audit and of its sync, but for the width of the columns.
+func readmeShows(t *testing.T, said string) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sample, found := strings.Cut(string(readme), "$ anycert audit\n")
+	sample, _, ended := strings.Cut(sample, "## Install it")
+	if !found || !ended {
+		t.Fatal("README.md has no sample of an audit before its section on installing")
+	}
+	lines := map[string]bool{}
+	for line := range strings.Lines(said) {
+		lines[strings.Join(strings.Fields(line), " ")] = true
+	}
+	shown := 0
+	for line := range strings.Lines(sample) {
+		words := strings.Join(strings.Fields(line), " ")
+		if !strings.Contains(words, " kept") && !strings.Contains(words, " broken") {
+			continue
+		}
+		shown++
+		if !lines[words] {
+			t.Errorf("README.md shows what the demo does not say: %s", words)
+		}
+	}
+	if shown < 15 {
+		t.Errorf("README.md shows %d lines of the demo", shown)
+	}
 }

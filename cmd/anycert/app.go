@@ -100,19 +100,6 @@ func (a *app) hub() (hub *reconcile.Hub, end func(), err error) {
 	return reconcile.New(graph.Parts(), log), func() { a.close(graph) }, nil
 }
 
-// exposed are the graph's warnings and that of the configuration itself, which is told
-// to those who set a hub up: it holds no secret.
-func (a *app) exposed(graph *config.Graph) []string {
-	path, err := a.path()
-	if err != nil {
-		return graph.Warnings
-	}
-	if warning := config.Exposed(path); warning != "" {
-		return append([]string{warning}, graph.Warnings...)
-	}
-	return graph.Warnings
-}
-
 // session is with a store.
 type session interface{ Close(context.Context) error }
 

@@ -39,7 +39,11 @@ Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be
 				return err
 			}
 			defer a.close(graph)
-			for _, warning := range a.exposed(graph) {
+			warnings := graph.Warnings
+			if warning := config.Exposed(path); warning != "" {
+				warnings = append([]string{warning}, warnings...)
+			}
+			for _, warning := range warnings {
 				fmt.Fprintf(a.errOut, "warning: %s\n", reconcile.Clean(warning))
 			}
 			fmt.Fprintf(a.out, "%s is good: %s, %s\n", reconcile.Clean(path),

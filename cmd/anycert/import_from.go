@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -46,7 +47,11 @@ func (o origin) read(ctx context.Context, name string) (*anycert.Bundle, string,
 		if err != nil {
 			return nil, "", err
 		}
-		return readFiles(filepath.Join(dir, fullchainFile), filepath.Join(dir, keyFile))
+		bundle, where, err := readFiles(filepath.Join(dir, fullchainFile), filepath.Join(dir, keyFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("--from %s: %w: name a directory with %s and %s, or the files with --cert and --key", o.url, err, fullchainFile, keyFile)
+		}
+		return bundle, where, err
 	}
 	return nil, "", fmt.Errorf("--from %q: use kubernetes://CONTEXT/NAMESPACE/SECRET or file:///DIRECTORY", o.url)
 }

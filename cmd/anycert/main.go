@@ -98,6 +98,7 @@ Begin with a configuration and let it be checked:
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
 		SuggestionsMinimumDistance: 2,
+		Version:                    version(), // --version
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configPath, "config", "c", "", "configuration `file` (default $ANYCERT_CONFIG, ./config.yaml, /etc/anycert/config.yaml)")

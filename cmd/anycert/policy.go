@@ -76,7 +76,7 @@ func oneRole(cmd *cobra.Command, args []string) error {
 	case len(args) > 1:
 		return fmt.Errorf("`%s` takes one role, there are %q: see `%[1]s --help`", cmd.CommandPath(), args)
 	case len(args) == 1 && !slices.Contains(roleNames(), args[0]):
-		return fmt.Errorf("there is no role %q: use one of %s", args[0], strings.Join(roleNames(), ", "))
+		return fmt.Errorf("there is no role %q: use one of %s, and --only for one part", args[0], strings.Join(roleNames(), ", "))
 	}
 	return nil
 }

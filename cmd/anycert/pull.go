@@ -168,10 +168,9 @@ func (a *app) reportPull(promises []reconcile.Promise, dir string, chosen bool) 
 				did = "written"
 			}
 		case isDenied(p):
-			did, why = "denied", "the policy of your token does not let you read it"
+			did, why = "denied", reconcile.Clean(cmp.Or(p.StoreErr(), p.Err).Error())
 			if chosen {
 				failed++
-				why += ": " + reconcile.Clean(cmp.Or(p.StoreErr(), p.Err).Error())
 			}
 		case errors.Is(p.StoreErr(), anycert.ErrNotFound) && p.Verdict == reconcile.Waiting:
 			failed++

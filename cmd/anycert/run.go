@@ -50,7 +50,7 @@ Exit code: 0 it was asked to end and did; 1 it could not start.`,
 			if err != nil {
 				return err
 			}
-			for _, warning := range a.exposed(graph) {
+			for _, warning := range graph.Warnings {
 				log.Warn(warning)
 			}
 			if graph.Trial {

@@ -71,8 +71,9 @@ func (c *Config) exposed(options Options) []string {
 // Exposed warns of a configuration that every user of this machine may read; it is
 // empty where there is nothing to say. It holds no secret, but shows where they are.
 func Exposed(path string) string {
-	if text := trusted.Shown(path); text != "" {
-		return path + ": " + text + " (it holds no secret, and tells where they are)"
+	if trusted.Shown(path) == "" {
+		return ""
 	}
-	return ""
+	return path + ": every user of this machine may read it. It holds no secret, and tells where they are: where that matters, " +
+		"give it to the group of the user that runs anycert (chgrp), and chmod 0640"
 }

@@ -105,7 +105,7 @@ func (l laptop) hasNothing(path ...string) {
 
 func (l laptop) pullsWhatPolicyAllows(dev certs.Pair) {
 	l.T.Helper()
-	l.wants(l.pull("--dir", "certs"), 0, "dev-site written "+l.home+"/certs/dev-site version 1, expires ", "shop denied - the policy of your token does not let you read it")
+	l.wants(l.pull("--dir", "certs"), 0, "dev-site written "+l.home+"/certs/dev-site version 1, expires ", "shop denied - ", "the token's policies lack read on secret/metadata/anycert/certs/shop")
 	l.holds("dev-site", dev)
 	l.hasNothing("certs", "shop")
 	l.wants(l.pull("--dir", "certs"), 0, "dev-site unchanged", "shop denied")

@@ -75,5 +75,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *check {
 		out = io.Discard
 	}
-	return verb.do(ctx, job{source: filepath.Clean(*source), to: filepath.Clean(*to), platforms: wanted, out: out})
+	folder, err := filepath.Abs(*to) // `make` runs it elsewhere than it is typed
+	if err != nil {
+		return err
+	}
+	return verb.do(ctx, job{source: filepath.Clean(*source), to: folder, platforms: wanted, out: out})
 }

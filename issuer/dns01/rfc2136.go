@@ -126,10 +126,10 @@ func (b *rfc2136) update(ctx context.Context, r record, change func(*dns.Msg, []
 	defer cancel()
 	reply, _, err := client.ExchangeContext(ctx, message, b.server)
 	switch {
+	case reply != nil && reply.Rcode != dns.RcodeSuccess: // also unsigned: a server that does not know the key cannot sign
+		return fmt.Errorf("the server %s answers %s to the update of zone %s%s", b.server, dns.RcodeToString[reply.Rcode], zone, hint(reply.Rcode))
 	case err != nil:
 		return fmt.Errorf("the update of zone %s at %s failed: %w", zone, b.server, err)
-	case reply.Rcode != dns.RcodeSuccess:
-		return fmt.Errorf("the server %s answers %s to the update of zone %s%s", b.server, dns.RcodeToString[reply.Rcode], zone, hint(reply.Rcode))
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func hint(rcode int) string {
 	case dns.RcodeRefused:
 		return ": allow this key to change TXT records there"
 	case dns.RcodeNotAuth:
-		return ": the key's name, algorithm or secret is another one there, or the zone is not its own"
+		return ": the key's name, algorithm or secret is another one there, it may not change this name, or the zone is not its own"
 	case dns.RcodeNotZone:
 		return ": the name lies outside the zone"
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 // Options are what an Issuer needs. Now may be left out.
@@ -123,7 +124,7 @@ func (i *Issuer) Probe(ctx context.Context, name string, certificates []anycert.
 			failed = append(failed, fmt.Errorf("issuer %s: certificate %s: %w", name, c.Name, err))
 		}
 	}
-	return errors.Join(failed...)
+	return failures.Join(failed...)
 }
 
 func (i *Issuer) lastLook(name string) look {

@@ -113,6 +113,9 @@ func (c Config) fromKubeconfig() (*rest.Config, error) {
 		name = file.CurrentContext
 	}
 	context, ok := file.Contexts[name]
+	if !ok && len(file.Contexts) == 0 {
+		return nil, fmt.Errorf("there is no kubeconfig at %s: name one with kubeconfig, or in KUBECONFIG", where)
+	}
 	if !ok {
 		return nil, fmt.Errorf("the kubeconfig %s has no context %q: it has %q", where, name, slices.Sorted(maps.Keys(file.Contexts)))
 	}

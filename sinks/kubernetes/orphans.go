@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 // Orphans lists the Secrets of the configured namespaces that carry our mark, that
@@ -36,7 +37,7 @@ func (s *Sink) Orphans(ctx context.Context, declared []anycert.Target) ([]anycer
 		}
 	}
 	slices.SortFunc(orphans, func(a, b anycert.Orphan) int { return strings.Compare(a.Label, b.Label) })
-	return orphans, errors.Join(failed...)
+	return orphans, failures.Join(failed...)
 }
 
 // left is the mark of a Secret that we wrote, or nil. The mark alone does not tell:

@@ -3,12 +3,12 @@ package kubernetes
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 // Probe asks the API server what we may do in each namespace. It asks for rules
@@ -28,7 +28,7 @@ func (s *Sink) Probe(ctx context.Context) error {
 				namespace, s.cluster.server, anycert.ErrForbidden, strings.Join(missing, ", ")))
 		}
 	}
-	return errors.Join(failed...)
+	return failures.Join(failed...)
 }
 
 // rules is the part of a SelfSubjectRulesReview's status that is needed

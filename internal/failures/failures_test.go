@@ -6,7 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/anycert/anycert/issuer/internal/failures"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 func TestJoin(t *testing.T) {
