@@ -1,5 +1,11 @@
 package anycert
 
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
 // Role is what somebody uses anycert for. Each needs other rights, at the store and
 // at the places that hold copies.
 type Role string
@@ -55,3 +61,36 @@ type (
 		Lock(to Grantee, truth string) (Grants, error)
 	}
 )
+
+// ShellWord writes a text as one word of a shell, on one line, so that it can stand in
+// a command that people copy, and in a comment. What no shell takes apart stays as it
+// is; control characters are written as bash, ksh and zsh read them ($'\n').
+func ShellWord(text string) string {
+	plain := text != ""
+	for _, r := range text {
+		if !unicode.IsPrint(r) {
+			return shellEscaped(text)
+		}
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		plain = plain && (letter || strings.ContainsRune("_@%+:,./-", r))
+	}
+	if plain {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+func shellEscaped(text string) string {
+	var out strings.Builder
+	for _, b := range []byte(text) {
+		switch {
+		case b == '\'' || b == '\\':
+			out.WriteString(`\` + string(b))
+		case b < ' ' || b > '~':
+			fmt.Fprintf(&out, `\x%02x`, b)
+		default:
+			out.WriteByte(b)
+		}
+	}
+	return "$'" + out.String() + "'"
+}

@@ -92,14 +92,18 @@ func (c *Config) place() string {
 
 func (c *Config) storePolicy(to *sections, role anycert.Role) error {
 	if c.Store.Vault == nil {
-		to.add("Store: local", role, anycert.Grants("# The user that runs anycert has to read and write "+c.Store.Local.Path+" and its folder; nobody else should.\n"), "local")
+		to.add("Store: local", role, anycert.Grants("# The user that runs anycert has to read and write "+anycert.ShellWord(c.Store.Local.Path)+" and its folder; nobody else should.\n"), "local")
 		return nil
 	}
 	rights, err := c.Store.Vault.Policy(c.need(role))
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.file, err)
 	}
-	head := fmt.Sprintf("# anycert policy %[1]s --only vault | vault policy write anycert-%[1]s -\n\n", role)
+	namespace := ""
+	if c.Store.Vault.Namespace != "" {
+		namespace = "-namespace=" + strings.TrimSuffix(c.Store.Vault.Namespace, "/") + " "
+	}
+	head := fmt.Sprintf("# anycert policy %[1]s --only vault | vault policy write %[2]sanycert-%[1]s -\n\n", role, namespace)
 	to.add("Vault", role, anycert.Grants(head+store.HCL(rights)), "vault")
 	return nil
 }

@@ -117,3 +117,57 @@ sinks: [{name: prod, type: kubernetes, certificates: ["*"], config: {context: pr
 		}
 	}
 }
+
+// What the configuration names stands on its own line, whatever it is: it is neither
+// run by who pipes the output to where it belongs, nor read as more rights.
+func TestPolicyKeepsNamesInTheirPlace(t *testing.T) {
+	const evil = `x\nEVIL`
+	loaded, err := Read("config.yaml", strings.NewReader(strings.ReplaceAll(`version: 1
+owner: hub
+store: {local: {path: "/ODD"}}
+issuers:
+  - {name: one, directory: letsencrypt, dns: {provider: gcloud, settings: {GCE_PROJECT: "ODD", GCE_ZONE_ID: "ODD"}}}
+  - {name: two, directory: letsencrypt, dns: {provider: azuredns, settings: {AZURE_ZONE_NAME: "ODD", AZURE_SUBSCRIPTION_ID: "ODD"}}}
+  - {name: three, directory: letsencrypt, dns: {provider: rfc2136, settings: {DNSUPDATE_NAMESERVER: 192.0.2.53, DNSUPDATE_TSIG_KEY: "ODD", DNSUPDATE_TSIG_SECRET: {env: X}}}}
+  - {name: four, type: kubernetes, config: {context: "ODD", secret: "web/{{ .Name }}"}}
+certificates:
+  - {name: a, domains: [a.example.com], issuer: one}
+  - {name: b, domains: [b.example.com], issuer: two}
+  - {name: c, domains: [c.example.com], issuer: three}
+  - {name: d, domains: [d.example.com], issuer: four}
+sinks:
+  - {name: prod, type: kubernetes, certificates: ["*"], config: {context: "ODD", kubeconfig: "/ODD", namespaces: [web]}}
+  - {name: disk, type: file, certificates: ["*"], config: {dir: "/ODD", owner: "ODD", group: "ODD", reload: ["ODD", "ODD"]}}
+  - {name: shared, type: file, certificates: ["*"], config: {dir: "/2ODD", group: "ODD"}}
+  - {name: app, type: fly, certificates: [a], config: {app: x, hostnames: [a.example.com], token: {env: TOKEN}}}
+  - {name: edge, type: fastly, certificates: [a], config: {configurations: [x], token: {env: TOKEN}}}
+`, "ODD", evil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections, err := loaded.Policy(PolicyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	locks, err := loaded.Lock(PolicyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, section := range append(sections, locks...) {
+		for line := range strings.Lines(string(section.Text)) {
+			if strings.HasPrefix(line, "EVIL") {
+				t.Errorf("%s:\n%s", section.Title, section.Text)
+				break
+			}
+		}
+	}
+}
+
+// In a namespace of Vault Enterprise, the policy has to be written there.
+func TestPolicyNamesTheNamespace(t *testing.T) {
+	const text = "version: 1\nowner: hub\nstore: {vault: {address: \"https://vault.example.com:8200\", namespace: team-a/}}\ncertificates: [{name: example, domains: [example.com]}]\n"
+	got := string(policyOf(t, text, PolicyOptions{Roles: []anycert.Role{anycert.Follower}})[0].Text)
+	if want := "# anycert policy follower --only vault | vault policy write -namespace=team-a anycert-follower -\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("it begins:\n%s", got)
+	}
+}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/anycert/anycert/issuer/internal/failures"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/anycert/anycert/issuer/internal/failures"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 // watch says where a record must be seen before the CA is told.

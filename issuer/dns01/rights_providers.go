@@ -3,7 +3,10 @@ package dns01
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+
+	"github.com/anycert/anycert"
 )
 
 // rfc2136 is for BIND (https://bind9.readthedocs.io/en/stable/reference.html#dynamic-update-policies)
@@ -11,6 +14,9 @@ import (
 // can both limit a key to names and to a type of record.
 func (g grant) rfc2136() string {
 	key := strings.TrimSuffix(g.plain("DNSUPDATE_TSIG_KEY", "KEY"), ".") + "."
+	if anycert.ShellWord(key) != key {
+		key = strconv.Quote(key) // both read it so
+	}
 	var out strings.Builder
 	out.WriteString("# BIND, in each zone of these names:\nupdate-policy {\n")
 	for _, name := range g.names {
@@ -56,7 +62,7 @@ func (g grant) route53() string {
 // gcloud is a role of its own, given for the zone
 // (https://cloud.google.com/dns/docs/zones/iam-per-resource-zones).
 func (g grant) gcloud() string {
-	project, zone := g.plain("GCE_PROJECT", "PROJECT"), g.plain("GCE_ZONE_ID", "MANAGED_ZONE")
+	project, zone := anycert.ShellWord(g.plain("GCE_PROJECT", "PROJECT")), anycert.ShellWord(g.plain("GCE_ZONE_ID", "MANAGED_ZONE"))
 	text := "# A role, given to anycert's service account for the zone. It covers all records of the zone.\n" +
 		"gcloud iam roles create anycertChallenges --project " + project + " --permissions " +
 		"dns.changes.create,dns.changes.get,dns.managedZones.get,dns.resourceRecordSets.create,dns.resourceRecordSets.delete,dns.resourceRecordSets.list,dns.resourceRecordSets.update\n" +
@@ -72,16 +78,16 @@ func (g grant) gcloud() string {
 // (https://learn.microsoft.com/en-us/azure/dns/dns-protect-zones-recordsets).
 func (g grant) azure() string {
 	zone := g.plain("AZURE_ZONE_NAME", g.zone())
-	scope := fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/Microsoft.Network/dnszones/%s",
+	path := fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/Microsoft.Network/dnszones/%s",
 		g.plain("AZURE_SUBSCRIPTION_ID", "SUBSCRIPTION"), g.plain("AZURE_RESOURCE_GROUP", "GROUP"), zone)
-	out := "# To read the zone, and to write the record sets:\naz role assignment create --assignee PRINCIPAL --role Reader --scope " + scope + "\n"
+	out := "# To read the zone, and to write the record sets:\naz role assignment create --assignee PRINCIPAL --role Reader --scope " + anycert.ShellWord(path) + "\n"
 	for _, name := range g.names {
 		record, known := strings.CutSuffix(name, "."+zone)
 		if !known { // which zone it lies in, nobody has said
 			out += "# RECORD is " + name + " without its zone:\n"
 			record = "RECORD"
 		}
-		out += `az role assignment create --assignee PRINCIPAL --role "DNS Zone Contributor" --scope ` + scope + "/TXT/" + record + "\n"
+		out += `az role assignment create --assignee PRINCIPAL --role "DNS Zone Contributor" --scope ` + anycert.ShellWord(path+"/TXT/"+record) + "\n"
 	}
 	return out
 }

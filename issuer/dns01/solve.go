@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/anycert/anycert/issuer/internal/failures"
+	"github.com/anycert/anycert/internal/failures"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/anycert/anycert"
-	"github.com/anycert/anycert/issuer/internal/failures"
+	"github.com/anycert/anycert/internal/failures"
 	"github.com/anycert/anycert/issuer/internal/redact"
 )
 

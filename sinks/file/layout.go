@@ -73,8 +73,15 @@ type signature struct {
 // knows.
 const schema = 1
 
-// parseSignature reads a markFile; nil when it is none.
+// parseSignature reads a markFile; nil when it is none. Of one that a later anycert
+// left, no more is known than its schema: the fields may be others.
 func parseSignature(text []byte) *signature {
+	var form struct {
+		Schema int `json:"schema"`
+	}
+	if json.Unmarshal(text, &form) == nil && form.Schema > schema {
+		return &signature{Schema: form.Schema}
+	}
 	var found signature
 	if json.Unmarshal(text, &found) != nil || found.Owner == "" || found.Certificate == "" {
 		return nil

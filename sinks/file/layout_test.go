@@ -302,3 +302,24 @@ func read(t testing.TB, path string) string {
 func contextEndingSoon(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), 50*time.Millisecond)
 }
+
+// What a later anycert writes there need not have the fields of today.
+func TestMarkOfALaterFormIsNoDamagedOne(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()}, sinktest.Owner, nil)
+	a := &area{Sink: s}
+	for name, test := range map[string]struct {
+		text  string
+		later bool
+	}{
+		"other fields":      {`{"schema": 2, "holder": "hub"}`, true},
+		"fields of one now": {`{"owner": {"name": "hub"}, "certificate": "example", "schema": 3}`, true},
+		"another time":      {`{"owner": "` + sinktest.Owner + `", "certificate": "example", "time": 5, "schema": 2}`, true},
+		"damaged":           {`{"owner": "` + sinktest.Owner + `", "certif`, false},
+		"empty":             {``, false},
+	} {
+		why := a.foreignMark(parseSignature([]byte(test.text)))
+		if strings.Contains(why, "later anycert") != test.later || !test.later && why != "" {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}

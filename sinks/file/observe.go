@@ -151,11 +151,9 @@ func (a *area) follow(certificate string) (sight, error) {
 // be damaged.
 func (a *area) foreignMark(signature *signature) string {
 	switch {
-	case signature == nil:
+	case signature == nil, signature.Owner == a.owner:
 		return ""
-	case signature.Owner == a.owner && signature.Schema <= schema:
-		return ""
-	case signature.Owner == a.owner:
+	case signature.Schema > schema:
 		return fmt.Sprintf("%s was left by a later anycert (schema %d, this one knows %d): upgrade this one", markFile, signature.Schema, schema)
 	}
 	return fmt.Sprintf("it carries the mark of the owner %q: take the certificate out of that hub's configuration and remove the symlink, or use another dir", signature.Owner)

@@ -111,7 +111,7 @@ func (a *area) orphanMark(ctx context.Context, certificate string) (*anycert.Mar
 
 // ourMark is the mark of a version that this very sink left; else nil.
 func (a *area) ourMark(v *version, certificate string) *anycert.Mark {
-	if found := v.signature(); found != nil && found.Owner == a.owner && found.Sink == a.name && found.Certificate == certificate && found.Schema <= schema {
+	if found := v.signature(); found != nil && found.Owner == a.owner && found.Sink == a.name && found.Certificate == certificate {
 		return &found.Mark
 	}
 	return nil

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -69,38 +70,38 @@ func TestGrants(t *testing.T) {
 		want   []string
 	}{
 		"hub": {config, grantee(anycert.Hub), []string{
-			"123/anycert-hub-prod: get,patch secrets example-tls,api-tls",
-			"123/anycert-hub-prod: create secrets ",
-			"123/anycert-hub-prod for ServiceAccount anycert anycert",
-			"web/anycert-hub-prod: get,patch secrets example-tls,api-tls",
-			"web/anycert-hub-prod: create secrets ",
-			"web/anycert-hub-prod for ServiceAccount anycert anycert",
+			"123/anycert.hub.prod: get,patch secrets example-tls,api-tls",
+			"123/anycert.hub.prod: create secrets ",
+			"123/anycert.hub.prod for ServiceAccount anycert anycert",
+			"web/anycert.hub.prod: get,patch secrets example-tls,api-tls",
+			"web/anycert.hub.prod: create secrets ",
+			"web/anycert.hub.prod for ServiceAccount anycert anycert",
 		}},
 		"follower with another template": {Config{InCluster: true, Namespaces: []string{"web"}, Secret: "tls.{{ .Name }}"}, grantee(anycert.Follower, "user:machine-1", "group:on", "ops/sync"), []string{
-			"web/anycert-hub-prod: get,patch secrets tls.example,tls.api",
-			"web/anycert-hub-prod: create secrets ",
-			"web/anycert-hub-prod for User  machine-1",
-			"web/anycert-hub-prod for Group  on",
-			"web/anycert-hub-prod for ServiceAccount ops sync",
+			"web/anycert.hub.prod: get,patch secrets tls.example,tls.api",
+			"web/anycert.hub.prod: create secrets ",
+			"web/anycert.hub.prod for User  machine-1",
+			"web/anycert.hub.prod for Group  on",
+			"web/anycert.hub.prod for ServiceAccount ops sync",
 		}},
 		"auditor": {config, grantee(anycert.Auditor), []string{
-			"123/anycert-hub-prod-auditor: get secrets example-tls,api-tls",
-			"123/anycert-hub-prod-auditor for ServiceAccount anycert anycert-auditor",
-			"web/anycert-hub-prod-auditor: get secrets example-tls,api-tls",
-			"web/anycert-hub-prod-auditor for ServiceAccount anycert anycert-auditor",
+			"123/anycert.hub.prod.auditor: get secrets example-tls,api-tls",
+			"123/anycert.hub.prod.auditor for ServiceAccount anycert anycert-auditor",
+			"web/anycert.hub.prod.auditor: get secrets example-tls,api-tls",
+			"web/anycert.hub.prod.auditor for ServiceAccount anycert anycert-auditor",
 		}},
 		"auditor that lists": {Config{Context: "prod", Namespaces: []string{"web"}, List: true}, grantee(anycert.Auditor), []string{
-			"web/anycert-hub-prod-auditor: get secrets example-tls,api-tls",
-			"web/anycert-hub-prod-auditor: list secrets ",
-			"web/anycert-hub-prod-auditor for ServiceAccount anycert anycert-auditor",
+			"web/anycert.hub.prod.auditor: get secrets example-tls,api-tls",
+			"web/anycert.hub.prod.auditor: list secrets ",
+			"web/anycert.hub.prod.auditor for ServiceAccount anycert anycert-auditor",
 		}},
 		"hub that prunes": {Config{Context: "prod", Namespaces: []string{"web"}}, retired, []string{
-			"web/anycert-hub-prod: get,patch secrets example-tls,api-tls",
-			"web/anycert-hub-prod: create secrets ",
-			"web/anycert-hub-prod for ServiceAccount anycert anycert",
-			"web/anycert-hub-prod-prune: delete,get secrets old-tls",
-			"web/anycert-hub-prod-prune: list secrets ",
-			"web/anycert-hub-prod-prune for ServiceAccount anycert anycert",
+			"web/anycert.hub.prod: get,patch secrets example-tls,api-tls",
+			"web/anycert.hub.prod: create secrets ",
+			"web/anycert.hub.prod for ServiceAccount anycert anycert",
+			"web/anycert.hub.prod.prune: delete,get secrets old-tls",
+			"web/anycert.hub.prod.prune: list secrets ",
+			"web/anycert.hub.prod.prune for ServiceAccount anycert anycert",
 		}},
 		"laptop":  {config, grantee(anycert.Laptop), nil},
 		"nothing": {config, anycert.Grantee{Role: anycert.Hub, Owner: "hub", Sink: "prod"}, nil},
@@ -125,10 +126,10 @@ func TestGrantsOfASource(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"api/anycert-hub-prod-source: get secrets tls",
-		"api/anycert-hub-prod-source for ServiceAccount anycert anycert",
-		"example/anycert-hub-prod-source: get secrets tls",
-		"example/anycert-hub-prod-source for ServiceAccount anycert anycert",
+		"api/anycert.hub.prod.source: get secrets tls",
+		"api/anycert.hub.prod.source for ServiceAccount anycert anycert",
+		"example/anycert.hub.prod.source: get secrets tls",
+		"example/anycert.hub.prod.source for ServiceAccount anycert anycert",
 	}
 	if diff := cmp.Diff(want, lines(t, text)); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%s", diff, text)
@@ -139,7 +140,7 @@ func TestGrantsOfASource(t *testing.T) {
 }
 
 func TestWhoIsNoSubject(t *testing.T) {
-	for _, text := range []string{"", "anycert", "user:", "group:", "role:x", "a/b/c", "UPPER/case", "user"} {
+	for _, text := range []string{"", "anycert", "user:", "group:", "role:x", "a/b/c", "UPPER/case", "user", "user:a\tb", "group:a\u200db", "user:a\u2028b"} {
 		_, err := Config{Context: "prod", Namespaces: []string{"web"}}.Grants(grantee(anycert.Hub, text))
 		if err == nil || !strings.Contains(err.Error(), "is no subject") {
 			t.Errorf("%q: %v", text, err)
@@ -159,7 +160,7 @@ func TestTextsAreQuoted(t *testing.T) {
 			t.Errorf("%q is written %s and read %v (%v)", text, quoted, back.X, err)
 		}
 	}
-	if got, want := celText(`it's a \ `+"\n"), `'it\'s a \\ \n'`; got != want {
+	if got, want := celText("it's a \\ é\n\r\u2028\U000e0001"), `'it\'s a \\ é\u000a\u000d\u2028\U000e0001'`; got != want {
 		t.Errorf("in CEL: %s, want %s", got, want)
 	}
 }
@@ -172,7 +173,7 @@ func TestLock(t *testing.T) {
 	}
 	all := documents(t, text)
 	policy, binding := all[0].(*admissionv1.ValidatingAdmissionPolicy), all[1].(*admissionv1.ValidatingAdmissionPolicyBinding)
-	if policy.Name != "anycert-hub-prod" || binding.Spec.PolicyName != policy.Name || binding.Spec.ValidationActions[0] != admissionv1.Deny {
+	if policy.Name != "anycert.hub.prod" || binding.Spec.PolicyName != policy.Name || binding.Spec.ValidationActions[0] != admissionv1.Deny {
 		t.Errorf("%s", text)
 	}
 	var conditions []string
@@ -189,5 +190,40 @@ func TestLock(t *testing.T) {
 	}
 	if text, err := config.Lock(anycert.Grantee{Role: anycert.Hub, Owner: "hub", Sink: "prod"}, "x"); text != "" || err != nil {
 		t.Errorf("without certificates: %q, %v", text, err)
+	}
+}
+
+// No two grants have one name: the second would take the place of the first.
+func TestNamesOfGrantsAreTheirOwn(t *testing.T) {
+	taken := map[string]string{}
+	note := func(text anycert.Grants, err error, whose string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range documents(t, text) {
+			object := document.(metav1.Object)
+			name := reflect.TypeOf(document).String() + " " + object.GetNamespace() + "/" + object.GetName()
+			if other := taken[name]; other != "" {
+				t.Errorf("%s is for %s and for %s", name, other, whose)
+			}
+			taken[name] = whose
+		}
+	}
+	config := Config{Context: "prod", Namespaces: []string{"web"}}
+	source := SourceConfig{Context: "prod", Secret: "web/{{ .Name }}"}
+	for _, owner := range []string{"a", "a-b"} {
+		for _, sink := range []string{"b-c", "c", "c-auditor", "c-prune", "c-source"} {
+			to := anycert.Grantee{Role: anycert.Hub, Owner: owner, Sink: sink, Certificates: []anycert.Certificate{{Name: "example"}}, Retired: []string{"old"}}
+			text, err := config.Grants(to)
+			note(text, err, owner+"/"+sink+" of a hub")
+			text, err = source.Grants(to)
+			note(text, err, owner+"/"+sink+" of a source")
+			text, err = config.Lock(to, "Vault")
+			note(text, err, owner+"/"+sink+" of a lock")
+			to.Role = anycert.Auditor
+			text, err = config.Grants(to)
+			note(text, err, owner+"/"+sink+" of an auditor")
+		}
 	}
 }

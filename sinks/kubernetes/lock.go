@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"unicode"
 
 	"github.com/anycert/anycert"
 )
@@ -31,7 +32,7 @@ func (c Config) Lock(to anycert.Grantee, truth string) (anycert.Grants, error) {
 	}
 	locking := locking{
 		Kubectl:    c.kubectl(),
-		Name:       us + "-" + to.Owner + "-" + to.Sink,
+		Name:       nameOf(to),
 		Namespaces: texts(slices.Sorted(slices.Values(c.Namespaces))),
 		Secrets:    texts(names),
 		Owner:      celText(to.Owner),
@@ -53,9 +54,23 @@ func (c Config) Lock(to anycert.Grantee, truth string) (anycert.Grants, error) {
 	return anycert.Grants(out.String()), err
 }
 
-// celText writes a text in CEL, where it stands in YAML's block style.
+// celText writes a text in CEL, where it stands in YAML's block style: what YAML takes
+// for the end of a line, or does not take at all, is written by its number.
 func celText(text string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(text) + "'"
+	var out strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\'' || r == '\\':
+			out.WriteString(`\` + string(r))
+		case unicode.IsPrint(r):
+			out.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&out, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return "'" + out.String() + "'"
 }
 
 func texts(all []string) (quoted []string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/anycert/anycert"
 )
@@ -35,21 +36,20 @@ func (c Config) Grants(to anycert.Grantee) (anycert.Grants, error) {
 	if err != nil {
 		return "", err
 	}
-	named := us + "-" + to.Owner + "-" + to.Sink
 	granting := granting{Kubectl: c.kubectl(), Subjects: subjects}
 	switch {
 	case len(names) == 0:
 	case to.Role == anycert.Auditor:
-		granting.add(named+"-auditor", c.Namespaces, c.auditing(names))
+		granting.add(nameOf(to, "auditor"), c.Namespaces, c.auditing(names))
 	default:
-		granting.add(named, c.Namespaces, c.syncing(names))
+		granting.add(nameOf(to), c.Namespaces, c.syncing(names))
 	}
 	if len(to.Retired) > 0 && to.Role.Pushes() {
 		retired, err := c.secretNames(undomained(to.Retired))
 		if err != nil {
 			return "", err
 		}
-		granting.add(named+"-prune", c.Namespaces, pruning(retired))
+		granting.add(nameOf(to, "prune"), c.Namespaces, pruning(retired))
 	}
 	return granting.text()
 }
@@ -78,10 +78,16 @@ func (c SourceConfig) Grants(to anycert.Grantee) (anycert.Grants, error) {
 	}
 	granting := granting{Kubectl: c.access().kubectl(), Subjects: subjects}
 	for _, namespace := range slices.Sorted(maps.Keys(names)) {
-		granting.add(us+"-"+to.Owner+"-"+to.Sink+"-source", []string{namespace}, []rule{
+		granting.add(nameOf(to, "source"), []string{namespace}, []rule{
 			{"get: what somebody else renews is fetched from here, with its key, and never written.", names[namespace], []string{"get"}}})
 	}
 	return granting.text()
+}
+
+// nameOf is the name of what is made for a sink, or issuer. No other has it: its parts
+// have no dots.
+func nameOf(to anycert.Grantee, use ...string) string {
+	return strings.Join(append([]string{us, to.Owner, to.Sink}, use...), ".")
 }
 
 // rule is one rule of a Role about Secrets.
@@ -149,13 +155,13 @@ func undomained(names []string) (certificates []anycert.Certificate) {
 func (c Config) kubectl() string {
 	command := "kubectl"
 	if c.Kubeconfig != "" {
-		command += " --kubeconfig " + c.Kubeconfig
+		command += " --kubeconfig " + anycert.ShellWord(c.Kubeconfig)
 	}
 	if c.Context != "" {
-		command += " --context " + c.Context
+		command += " --context " + anycert.ShellWord(c.Context)
 	}
 	if c.Server != "" {
-		command += " --server " + c.Server
+		command += " --server " + anycert.ShellWord(c.Server)
 	}
 	return command
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
 
@@ -30,6 +31,8 @@ func parseSubjects(to anycert.Grantee) ([]subject, error) {
 		kind, name, other := strings.Cut(text, ":")
 		namespace, account, _ := strings.Cut(text, "/")
 		switch {
+		case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+			return nil, fmt.Errorf("%q is no subject: it holds what cannot be printed", text)
 		case other && kind == "user" && name != "":
 			subjects = append(subjects, subject{Kind: "User", Name: name})
 		case other && kind == "group" && name != "":

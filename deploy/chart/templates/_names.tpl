@@ -22,8 +22,8 @@
 {{- end -}}
 
 {{- define "anycert.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "anycert.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "anycert.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "anycert.labels" -}}

@@ -265,13 +265,13 @@ func TestKubernetes(t *testing.T) {
 	c.grants("anycert/anycert", "follower")
 	c.await("anycert", "web", "patch", "shop-tls", true)
 	head := "Two certificates in the namespaces `web` and `api`, from nothing."
-	proof(c.World, "Kubernetes: hub and follower", head, c.proves("anycert", "anycert-hub-prod", c.write("hub", syncer, ""), c.empty, "sync"))
+	proof(c.World, "Kubernetes: hub and follower", head, c.proves("anycert", "anycert.hub.prod", c.write("hub", syncer, ""), c.empty, "sync"))
 
 	listing := c
 	listing.sink = ", list: true"
 	listing.grants("anycert/lister", "follower")
 	c.await("lister", "web", "list", "", true)
-	rows := listing.proves("lister", "anycert-hub-prod", listing.write("list", lister, ""), listing.empty, "sync")
+	rows := listing.proves("lister", "anycert.hub.prod", listing.write("list", lister, ""), listing.empty, "sync")
 	rows = slices.DeleteFunc(rows, func(r row) bool { return !strings.HasPrefix(r.taken, "`list`") })
 	proof(c.World, "Kubernetes: with list: true", "What is there beside the rights above.", rows)
 
@@ -285,12 +285,12 @@ func TestKubernetes(t *testing.T) {
 	c.grants("anycert/anycert-auditor", "auditor")
 	c.await("anycert-auditor", "web", "get", "shop-tls", true)
 	proof(c.World, "Kubernetes: auditor", "All is well, and nothing may be changed.",
-		c.proves("anycert-auditor", "anycert-hub-prod-auditor", c.write("auditor", auditor, ""), full, "audit"))
+		c.proves("anycert-auditor", "anycert.hub.prod.auditor", c.write("auditor", auditor, ""), full, "audit"))
 
 	c.grants("anycert/anycert", "follower", "--prune", "old")
 	c.await("anycert", "web", "delete", "old-tls", true)
 	proof(c.World, "Kubernetes: pruning", "With `--prune old`, when the certificate `old` is no longer declared and its copies are still there.",
-		c.proves("anycert", "anycert-hub-prod-prune", c.write("hub", syncer, ""), full, "prune", "--yes"))
+		c.proves("anycert", "anycert.hub.prod.prune", c.write("hub", syncer, ""), full, "prune", "--yes"))
 }
 
 // fromSource proves the Role of an issuer that fetches certificates from a cluster.
@@ -318,7 +318,7 @@ func (c cluster) fromSource() {
 		}
 	}
 	proof(c.World, "Kubernetes: an issuer of type kubernetes", "Two certificates that somebody else renews in the namespace `old`, and nothing in the store.",
-		c.proves("fetcher", "anycert-hub-before-source", path, begin, "sync"))
+		c.proves("fetcher", "anycert.hub.before.source", path, begin, "sync"))
 }
 
 // What is printed is what kubectl takes: each document by itself as well.

@@ -4,6 +4,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -99,8 +100,8 @@ func program(binary *build.Binary) (file, error) {
 	return file{"anycert", 0o555, data}, err
 }
 
-// Tree writes the files of the image into the folder dir, for a container engine to
-// copy: see deploy/image/Containerfile.
+// Tree writes the files of the image into the folder dir, whose earlier content is
+// removed, for a container engine to copy: see deploy/image/Containerfile.
 func Tree(dir string, binary *build.Binary, licences Licences) error {
 	files, err := common(licences)
 	if err != nil {
@@ -110,12 +111,19 @@ func Tree(dir string, binary *build.Binary, licences Licences) error {
 	if err != nil {
 		return err
 	}
-	for _, file := range append(files, anycert) {
-		to := filepath.Join(dir, filepath.FromSlash(file.path))
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	files = append(files, anycert)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	for _, folder := range folders(files) {
+		to := filepath.Join(dir, filepath.FromSlash(folder))
+		if err := errors.Join(os.MkdirAll(to, 0o755), os.Chmod(to, 0o755)); err != nil { // whatever the umask
 			return err
 		}
-		if err := os.WriteFile(to, file.data, fs.FileMode(file.mode)); err != nil {
+	}
+	for _, file := range files {
+		to, mode := filepath.Join(dir, filepath.FromSlash(file.path)), fs.FileMode(file.mode)
+		if err := errors.Join(os.WriteFile(to, file.data, mode), os.Chmod(to, mode)); err != nil {
 			return err
 		}
 	}

@@ -310,3 +310,58 @@ func TestImage(t *testing.T) {
 		}
 	}
 }
+
+// Names may look like numbers and like words of YAML: Kubernetes takes them, and they
+// are texts all the same. Large numbers stay numbers.
+func TestNamesThatLookLikeSomethingElse(t *testing.T) {
+	m := render(t, `
+image: {repository: registry.example.com/anycert, pullSecrets: [{name: "6"}]}
+fullnameOverride: "123"
+nameOverride: "off"
+serviceAccount: {name: "1e3"}
+priorityClassName: "9"
+vault: {tokenSeconds: 1000000}
+credentials: {a: {secret: "4", keys: ["1", "no"]}, "2": {secret: "null"}}
+trust: {b: {configMap: "5", keys: ["2"]}}
+podMonitor: {enabled: true, interval: 30s}
+networkPolicy: {enabled: true, metricsFrom: [{}]}
+prometheusRule: {enabled: true}
+config:
+  version: 1
+  owner: "1"
+  store: {vault: {address: "https://vault.example.com:8200", auth: {method: kubernetes, role: "2"}}}
+  certificates: [{name: "7", domains: [example.com]}]
+  sinks:
+    - {name: here, type: kubernetes, certificates: ["7"], config: {in_cluster: true, namespaces: ["123", "no"], secret: "{{ .Name }}"}}
+`)
+	deployment := get[appsv1.Deployment](t, m, "Deployment anycert/123")
+	spec := deployment.Spec.Template.Spec
+	if got := spec.ServiceAccountName + " " + spec.PriorityClassName + " " + deployment.Labels["app.kubernetes.io/name"]; got != "1e3 9 off" {
+		t.Errorf("account, class and label are %s", got)
+	}
+	for _, volume := range spec.Volumes {
+		switch {
+		case volume.Name == "credentials-a" && (volume.Secret.SecretName != "4" || volume.Secret.Items[1] != corev1.KeyToPath{Key: "no", Path: "no"}):
+			t.Errorf("%v", volume.Secret)
+		case volume.Name == "credentials-2" && volume.Secret.SecretName != "null":
+			t.Errorf("%v", volume.Secret)
+		case volume.Name == "trust-b" && volume.ConfigMap.Name != "5":
+			t.Errorf("%v", volume.ConfigMap)
+		case volume.Name == "vault-token" && *volume.Projected.Sources[0].ServiceAccountToken.ExpirationSeconds != 1000000:
+			t.Errorf("%v", volume.Projected)
+		}
+	}
+	for _, namespace := range []string{"123", "no"} {
+		role, binding := get[rbacv1.Role](t, m, "Role "+namespace+"/123"), get[rbacv1.RoleBinding](t, m, "RoleBinding "+namespace+"/123")
+		if role.Rules[0].ResourceNames[0] != "7" || binding.RoleRef.Name != "123" || binding.Subjects[0].Name != "1e3" {
+			t.Errorf("%v %v", role, binding)
+		}
+	}
+	get[corev1.ServiceAccount](t, m, "ServiceAccount anycert/1e3")
+	get[corev1.ConfigMap](t, m, "ConfigMap anycert/123")
+	get[networkingv1.NetworkPolicy](t, m, "NetworkPolicy anycert/123")
+	existing := render(t, `{image: {repository: registry.example.com/anycert}, existingConfigMap: "123", serviceAccount: {create: false, name: "1"}, vault: {audience: ""}}`)
+	if got := get[appsv1.Deployment](t, existing, "Deployment anycert/anycert").Spec.Template.Spec; got.Volumes[0].ConfigMap.Name != "123" || got.ServiceAccountName != "1" {
+		t.Errorf("%v", got)
+	}
+}
