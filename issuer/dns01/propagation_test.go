@@ -38,7 +38,7 @@ func TestPropagationIsSeenAtEveryNameServer(t *testing.T) {
 		t.Errorf("both values are there: %v", err)
 	}
 
-	w.timeout = 300 * time.Millisecond
+	w.timeout = 2 * time.Second
 	err := w.wait(t.Context(), place1, []string{"one", "three"})
 	if err == nil || !strings.Contains(err.Error(), "ns.example.com does not show it") || !strings.Contains(err.Error(), "_acme-challenge.example.com") {
 		t.Errorf("a value is missing: %v", err)
