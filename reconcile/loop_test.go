@@ -24,16 +24,23 @@ func (e every) Next(t time.Time) time.Time { return t.Add(time.Duration(e)) }
 // start runs a loop until the test ends, in a synctest bubble.
 func start(t *testing.T, w *world) *Loop {
 	t.Helper()
-	loop := NewLoop(w.hub, every(time.Minute))
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); loop.Run(ctx) }()
+	loop, ended := begin(ctx, w)
 	t.Cleanup(func() {
 		cancel()
 		<-ended
 	})
-	synctest.Wait()
 	return loop
+}
+
+// begin runs a loop over w, a pass a minute, and lets it come to rest. ended is closed
+// when it has ended, which is asked for by ctx.
+func begin(ctx context.Context, w *world) (loop *Loop, ended <-chan struct{}) {
+	loop = NewLoop(w.hub, every(time.Minute))
+	done := make(chan struct{})
+	go func() { defer close(done); loop.Run(ctx) }()
+	synctest.Wait()
+	return loop, done
 }
 
 func TestLoopMendsWithinTheMinute(t *testing.T) {
@@ -284,11 +291,8 @@ func TestLoopEndsWithinTheGrace(t *testing.T) {
 			return ctx.Err()
 		}, "stuck")
 		w.put("example", certs.Options{})
-		loop := NewLoop(w.hub, every(time.Minute))
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); loop.Run(ctx) }()
-		synctest.Wait()
+		_, ended := begin(ctx, w)
 		asked := time.Now()
 		cancel()
 		<-ended
@@ -308,11 +312,8 @@ func TestLoopEndsWithinTheGraceOfAReload(t *testing.T) {
 			return ctx.Err()
 		}, "stuck")
 		w.put("example", certs.Options{})
-		loop := NewLoop(w.hub, every(time.Minute))
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); loop.Run(ctx) }()
-		synctest.Wait()
+		loop, ended := begin(ctx, w)
 		reloaded := make(chan error)
 		go func() { reloaded <- loop.Reload(ctx, w.hub.Parts, every(time.Minute)) }()
 		time.Sleep(time.Second)

@@ -120,11 +120,8 @@ func TestLoopEndsAlthoughASinkHeedsNoContext(t *testing.T) {
 			return errBroken
 		}, "stuck")
 		w.put("example", certs.Options{})
-		loop := NewLoop(w.hub, every(time.Minute))
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); loop.Run(ctx) }()
-		synctest.Wait()
+		_, ended := begin(ctx, w)
 		cancel()
 		select {
 		case <-ended:
@@ -394,11 +391,8 @@ func TestTheEndIsNoAlarm(t *testing.T) {
 			return ctx.Err()
 		}, "slow")
 		w.put("example", certs.Options{})
-		loop := NewLoop(w.hub, every(time.Minute))
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); loop.Run(ctx) }()
-		synctest.Wait()
+		_, ended := begin(ctx, w)
 		cancel()
 		<-ended
 		if log := w.log.String(); strings.Contains(log, "ERROR") {

@@ -63,15 +63,20 @@ func (a *app) path() (string, error) {
 // open loads the configuration and opens everything that it names. Nothing is asked
 // over the network yet.
 func (a *app) open() (*config.Graph, error) {
-	path, err := a.path()
-	if err != nil {
-		return nil, err
-	}
-	loaded, err := load(path)
+	_, loaded, err := a.configuration()
 	if err != nil {
 		return nil, err
 	}
 	return config.Open(loaded, config.Options{Version: version()})
+}
+
+// configuration finds the file and loads it.
+func (a *app) configuration() (path string, loaded *config.Config, err error) {
+	if path, err = a.path(); err != nil {
+		return "", nil, err
+	}
+	loaded, err = load(path)
+	return path, loaded, err
 }
 
 // load is config.Load, with a word on what to do where there is no such file.

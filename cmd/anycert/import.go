@@ -73,11 +73,7 @@ Exit code: 0 the store has it; 1 it does not.`,
 
 // bring reads, checks and writes, in this order.
 func (a *app) bring(ctx context.Context, name string, from origin, replace bool) error {
-	path, err := a.path()
-	if err != nil {
-		return err
-	}
-	loaded, err := load(path)
+	path, loaded, err := a.configuration()
 	if err != nil {
 		return err
 	}

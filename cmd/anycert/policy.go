@@ -92,11 +92,7 @@ func (a *app) policy(options config.PolicyOptions, lock bool) error {
 			return fmt.Errorf("--delegate: %w", err)
 		}
 	}
-	path, err := a.path()
-	if err != nil {
-		return err
-	}
-	loaded, err := load(path)
+	_, loaded, err := a.configuration()
 	if err != nil {
 		return err
 	}
