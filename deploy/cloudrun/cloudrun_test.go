@@ -22,27 +22,10 @@ import (
 
 	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/internal/testenv/process"
-	"github.com/anycert/anycert/internal/testenv/program"
+	"github.com/anycert/anycert/internal/testenv/world"
 )
 
-// binary is anycert as `make build` builds it.
-var binary string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "anycert-cloudrun")
-	if err == nil {
-		binary = filepath.Join(dir, "anycert")
-		err = program.Build(context.Background(), binary)
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { world.Main(m) }
 
 func TestService(t *testing.T) {
 	var service run.Service
@@ -166,7 +149,7 @@ func checkSpec(t *testing.T, account string, containers []*run.Container, volume
 // which fails for a verb or flag that is not there.
 func anycertTakes(t *testing.T, args []string) {
 	t.Helper()
-	said := command(t, binary, append(slices.Clone(args), "--help")...)
+	said := command(t, world.Binary(), append(slices.Clone(args), "--help")...)
 	if !strings.Contains(said, "anycert "+args[0]) {
 		t.Errorf("anycert %q is no verb", args[0])
 	}
@@ -189,7 +172,7 @@ owner: probed
 store: {local: {path: %s}}
 `, filepath.Join(dir, "anycert.db")), 0o600))
 	daemon, err := process.Start(process.Spec{
-		Name: "anycert", Path: binary, Args: []string{"run", "--config", file}, Dir: dir, Env: []string{fmt.Sprintf("PORT=%d", port)},
+		Name: "anycert", Path: world.Binary(), Args: []string{"run", "--config", file}, Dir: dir, Env: []string{fmt.Sprintf("PORT=%d", port)},
 	})
 	must(t, err)
 	t.Cleanup(daemon.Stop)

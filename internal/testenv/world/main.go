@@ -17,6 +17,9 @@ var binary string
 // runs the tests and ends the process.
 func Main(m *testing.M) { os.Exit(buildAndRun(m)) }
 
+// Binary is the path of the binary that Main built.
+func Binary() string { return binary }
+
 func buildAndRun(m *testing.M) (code int) {
 	dir, err := os.MkdirTemp("", "anycert-world")
 	if err == nil {
