@@ -29,9 +29,19 @@ type Certificate struct {
 	Owner       string   // who is to be asked; for people
 	Domains     []string // lower case, wildcards as "*.example.com"; at least one
 	Issuer      string   // name of the issuer; empty when someone else keeps the entry
+	Fallbacks   []string // names of issuers to ask in this order while the CAs before them fail
 	KeyType     KeyType
 	ReuseKey    bool // keep the key at renewal, for pinned keys
 	Suspended   bool // frozen: neither issued nor pushed
+}
+
+// Issuers are the names of all issuers of the certificate, in the order in which they
+// are asked.
+func (c Certificate) Issuers() []string {
+	if c.Issuer == "" {
+		return nil
+	}
+	return append([]string{c.Issuer}, c.Fallbacks...)
 }
 
 // Covers reports whether a certificate for names would serve domain: by the same

@@ -64,6 +64,33 @@ type Origin struct {
 	Issuer    string `json:"issuer,omitempty"`    // name in the configuration
 	Directory string `json:"directory,omitempty"` // ACME directory URL
 	Profile   string `json:"profile,omitempty"`   // ACME profile asked for
+	By        string `json:"by,omitempty"`        // who put it there by anycert, and how: "ops@laptop: rollback to 3"; empty for an issuer
+}
+
+// Historian tells the past of a certificate, and can destroy it. A Store that keeps
+// versions is one.
+type Historian interface {
+	// History lists the versions that the store still knows, the newest first, without
+	// reading a key. Of a version that was written by hand and is not the current one,
+	// the store knows its number and time alone.
+	History(ctx context.Context, name string) ([]Past, error)
+
+	// Destroy makes what versions held unreadable for good. It refuses the current
+	// version with ErrRefused, and tells ErrForbidden. What is destroyed already, or
+	// was never there, is no error.
+	Destroy(ctx context.Context, name string, versions []int) error
+}
+
+// Past is one version of a certificate, without its key.
+type Past struct {
+	Version   int
+	Time      time.Time // when it was written, by the store's clock, UTC
+	Digest    Digest    // zero where the store does not know more
+	NotBefore time.Time
+	NotAfter  time.Time
+	Origin    Origin
+	Deleted   bool // it can be undeleted by the store's own means
+	Destroyed bool // what it held is gone
 }
 
 // Records keeps small things beside the certificates: accounts, journals of
@@ -88,6 +115,10 @@ type Records interface {
 
 // The kinds of records.
 const (
-	KindOrder   = "orders"   // one journal for each certificate that is being obtained
-	KindAccount = "accounts" // one ACME account for each issuer
+	KindOrder   = "orders"   // one journal for each certificate that is being obtained; holds its key
+	KindAccount = "accounts" // the ACME accounts of each issuer; holds their keys
+	KindBudget  = "budgets"  // what is left of the limits of each issuer's CA
+	KindRenewal = "renewals" // for each certificate what the CA advised and what failed
+	KindRequest = "requests" // what a person asked for, for each certificate, until it is done
+	KindAlarm   = "alarms"   // for each hub what was told to whom
 )

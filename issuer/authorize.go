@@ -24,7 +24,7 @@ type authorization struct {
 
 // authorize proves control of the domains that the CA does not know to be ours
 // yet.
-func (w *work) authorize(ctx context.Context, s *session, solver *dns01.Solver, order acme.ExtendedOrder, resumed bool) error {
+func (w *work) authorize(ctx context.Context, s *session, solver Prover, order acme.ExtendedOrder, resumed bool) error {
 	// One for each name (RFC 8555, section 7.1.3): a longer list would be fetched without end.
 	if asked, named := len(order.Authorizations), len(w.want.Domains); asked > named {
 		return fmt.Errorf("the CA wants %d authorizations for %d names", asked, named)

@@ -20,6 +20,8 @@ type ca struct {
 	credential func(anycert.Reference) anycert.Credential
 	userAgent  string
 
+	fixed http.RoundTripper // in tests, instead of a transport of our own
+
 	turn chan struct{} // holds one token: accounts are made one at a time
 
 	mu        sync.Mutex
@@ -35,6 +37,9 @@ func newCA(config Config, o Options) *ca {
 		credential: o.Credential,
 		userAgent:  o.UserAgent,
 		turn:       make(chan struct{}, 1),
+	}
+	if o.Transport != nil {
+		c.fixed = o.Transport(config)
 	}
 	c.leave()
 	return c
@@ -88,7 +93,10 @@ func (c *ca) open(ctx context.Context, mine account) (*session, error) {
 
 // trusting returns the issuer's transport. It is made anew when the file of CAs
 // has changed.
-func (c *ca) trusting() (*http.Transport, error) {
+func (c *ca) trusting() (http.RoundTripper, error) {
+	if c.fixed != nil {
+		return c.fixed, nil
+	}
 	var bundle []byte
 	if c.CABundle != "" {
 		var err error

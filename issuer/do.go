@@ -9,7 +9,6 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/failures"
-	"github.com/anycert/anycert/issuer/dns01"
 )
 
 // maxPostpone bounds what a CA may ask us to wait.
@@ -17,7 +16,7 @@ const maxPostpone = 7 * 24 * time.Hour
 
 // do makes the order that is claimed, stores what comes of it and ends the
 // journal; or keeps the failure in the journal.
-func (w *work) do(ctx context.Context, solver *dns01.Solver) (anycert.Entry, error) {
+func (w *work) do(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	kept, stop := w.keep(ctx)
 	entry, err := w.run(kept, solver)
 	lost := context.Cause(kept)
@@ -38,7 +37,7 @@ func (w *work) do(ctx context.Context, solver *dns01.Solver) (anycert.Entry, err
 
 // run goes from the journal to the store. An account that the CA has lost is made
 // anew, once.
-func (w *work) run(ctx context.Context, solver *dns01.Solver) (anycert.Entry, error) {
+func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	if err := w.look(ctx); err != nil { // again: it may have been obtained before it was claimed
 		return anycert.Entry{}, err
 	}

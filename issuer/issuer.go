@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -27,7 +28,14 @@ type Options struct {
 	Credential func(anycert.Reference) anycert.Credential
 	UserAgent  string // "anycert/<version>"
 
+	// History is the past of the store's certificates; nil where it is not known, and
+	// then nothing is ever destroyed.
+	History anycert.Historian
+
 	Now func() time.Time // default: time.Now
+	// Transport and Prover take the place of the network in tests.
+	Transport func(Config) http.RoundTripper
+	Prover    func(context.Context, Config) (Prover, error)
 	// At is called at each named point of an order's way, for tests that end the
 	// process there. See the constants.
 	At func(point Point)
@@ -63,6 +71,22 @@ type Issuer struct {
 
 	mu       sync.Mutex
 	underWay map[string]bool // certificates that this Issuer is at
+
+	outlooks outlooks // what is kept about renewals, as it was read last
+	requests requests // what people asked for, likewise
+	budgets  budgets  // what is left of limits, likewise
+	history  anycert.Historian
+	prover   func(context.Context, Config) (Prover, error)
+}
+
+// Prover proves control of the domains of one order. It is a *dns01.Solver but in tests.
+type Prover interface {
+	// Look is dns01's: it tells which domains cannot be proven from here.
+	Look(ctx context.Context, domains []string) error
+	// Preflight is dns01's: it finds what would fail before the CA is asked.
+	Preflight(ctx context.Context, about dns01.About) []dns01.Finding
+	// Solve is dns01's.
+	Solve(ctx context.Context, challenges []dns01.Challenge, resumed bool, accept func(ctx context.Context, index int) error) error
 }
 
 var _ anycert.Issuer = (*Issuer)(nil)
@@ -80,6 +104,13 @@ func New(o Options) (*Issuer, error) {
 		at:         o.At,
 		holder:     rand.Text(),
 		underWay:   map[string]bool{},
+		history:    o.History,
+		prover:     o.Prover,
+	}
+	if i.prover == nil {
+		i.prover = func(ctx context.Context, config Config) (Prover, error) {
+			return config.DNS.Open(ctx, dns01.Env{Credential: i.credential, Locks: &i.locks})
+		}
 	}
 	if i.now == nil {
 		i.now = time.Now

@@ -13,14 +13,13 @@ import (
 	"github.com/go-acme/lego/v4/acme/api"
 
 	"github.com/anycert/anycert"
-	"github.com/anycert/anycert/issuer/dns01"
 )
 
 // pollTime bounds the wait for the CA to decide one thing.
 const pollTime = 5 * time.Minute
 
 // order leads the journal's order to its certificate, from wherever it stands.
-func (w *work) order(ctx context.Context, s *session, solver *dns01.Solver) (*anycert.Bundle, error) {
+func (w *work) order(ctx context.Context, s *session, solver Prover) (*anycert.Bundle, error) {
 	order, resumed, err := w.current(ctx, s)
 	if err != nil {
 		return nil, err

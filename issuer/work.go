@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
-	"github.com/anycert/anycert/issuer/dns01"
 )
 
 // lastWords is what the last write of a journal may take after the context of its
@@ -98,8 +97,8 @@ func (w *work) look(ctx context.Context) error {
 // prepare reads the credentials and looks for challenge records that are somebody
 // else's. What is wrong here is told without having troubled the CA, and is tried
 // again whenever one is asked.
-func (w *work) prepare(ctx context.Context) (*dns01.Solver, error) {
-	solver, err := w.ca.DNS.Open(ctx, dns01.Env{Credential: w.credential, Locks: &w.locks})
+func (w *work) prepare(ctx context.Context) (Prover, error) {
+	solver, err := w.prover(ctx, w.ca.Config)
 	if err != nil {
 		return nil, err
 	}

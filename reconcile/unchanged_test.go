@@ -28,6 +28,15 @@ func (l *looker) Obtain(context.Context, anycert.Certificate) (anycert.Entry, er
 
 func (l *looker) Unfinished(context.Context) ([]string, error) { return nil, nil }
 
+func (*looker) Recall(context.Context, []anycert.Wanted, bool) error { return nil }
+
+func (*looker) Plan(wanted []anycert.Wanted, now time.Time) (slots []anycert.Slot) {
+	for _, w := range wanted {
+		slots = append(slots, anycert.Slot{Certificate: w.Certificate.Name, At: now})
+	}
+	return slots
+}
+
 // To look and find nothing newer is no order: it is not counted, said or waited for,
 // and what went wrong before is over.
 func TestUnchangedIsNoOrder(t *testing.T) {

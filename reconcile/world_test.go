@@ -194,6 +194,15 @@ func (i *issuer) set(err error) {
 
 func (i *issuer) Unfinished(context.Context) ([]string, error) { return nil, nil }
 
+func (*issuer) Recall(context.Context, []anycert.Wanted, bool) error { return nil }
+
+func (*issuer) Plan(wanted []anycert.Wanted, now time.Time) (slots []anycert.Slot) {
+	for _, w := range wanted {
+		slots = append(slots, anycert.Slot{Certificate: w.Certificate.Name, At: now})
+	}
+	return slots
+}
+
 func (i *issuer) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()

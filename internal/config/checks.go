@@ -91,9 +91,7 @@ func (c *checks) certificates() {
 		path := fmt.Sprintf("certificates[%d]", i)
 		c.certificateNames.claim(path, certificate.Name)
 		c.domains(path+".domains", certificate.Domains)
-		if name := certificate.Issuer; name != "" && !c.issuerNames.has(name) {
-			c.add(path+".issuer", "no issuer has this name: declare it under issuers, or leave it out for a certificate that someone else keeps")
-		}
+		c.issuersOf(path+".issuer", certificate.Issuer)
 		if kind := certificate.KeyType; kind != "" && !slices.Contains(anycert.KeyTypes(), kind) {
 			c.add(path+".key_type", "this is no type of key: use one of %s", words(anycert.KeyTypes()))
 		}

@@ -68,9 +68,11 @@ type Certificate struct {
 	Owner string `yaml:"owner"`
 	// Domains are the names that it is for, wildcards as "*.example.com".
 	Domains []string `yaml:"domains"`
-	// Issuer is the name of the issuer that obtains it. Default: none, for what
-	// someone else keeps: bought, written with `vault kv put`, or another hub's.
-	Issuer string `yaml:"issuer"`
+	// Issuer is the name of the issuer that obtains it, or a list of them: the next is
+	// asked when the CA of the one before it has failed for a while, and for failures
+	// on the CA's own side alone. Default: none, for what someone else keeps: bought,
+	// written with `vault kv put`, or another hub's.
+	Issuer IssuerNames `yaml:"issuer"`
 	// KeyType is the kind of its key: ec256, ec384, rsa2048, rsa3072 or rsa4096.
 	// An issuer of type kubernetes takes what there is. Default: ec256.
 	KeyType anycert.KeyType `yaml:"key_type"`
@@ -126,7 +128,8 @@ func (c *Config) declared() []anycert.Certificate {
 			Description: certificate.Description,
 			Owner:       certificate.Owner,
 			Domains:     certificate.Domains,
-			Issuer:      certificate.Issuer,
+			Issuer:      certificate.Issuer.first(),
+			Fallbacks:   certificate.Issuer.others(),
 			KeyType:     cmp.Or(certificate.KeyType, anycert.EC256),
 			ReuseKey:    certificate.ReuseKey,
 			Suspended:   certificate.Suspend,

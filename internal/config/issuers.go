@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/issuer"
@@ -54,6 +55,60 @@ func (i *Issuer) decode(decoder *strict.Decoder) {
 		i.source = new(kubernetes.SourceConfig)
 		decoder.Decode(i.Config, i.source)
 	}
+}
+
+// IssuerNames are the issuers of one certificate, in the order in which they are asked.
+type IssuerNames []string
+
+// UnmarshalYAML takes one name or a list of them.
+func (n *IssuerNames) UnmarshalYAML(unmarshal func(any) error) error {
+	var kind any
+	if err := unmarshal(&kind); err != nil {
+		return err
+	}
+	if _, list := kind.([]any); list {
+		return unmarshal((*[]string)(n))
+	}
+	*n = make(IssuerNames, 1)
+	return unmarshal(&(*n)[0])
+}
+
+func (n IssuerNames) first() string {
+	if len(n) == 0 {
+		return ""
+	}
+	return n[0]
+}
+
+func (n IssuerNames) others() []string {
+	if len(n) == 0 {
+		return nil
+	}
+	return n[1:]
+}
+
+// issuersOf checks the issuers that a certificate names.
+func (c *checks) issuersOf(path string, names IssuerNames) {
+	for i, name := range names {
+		at := path
+		if len(names) > 1 {
+			at = fmt.Sprintf("%s[%d]", path, i)
+		}
+		switch {
+		case name == "" && len(names) == 1: // as if it was left out
+		case !c.issuerNames.has(name):
+			c.add(at, "no issuer has this name: declare it under issuers, or leave it out for a certificate that someone else keeps")
+		case slices.Contains(names[:i], name):
+			c.add(at, "this issuer is named twice: it is asked once")
+		case len(names) > 1 && !c.orders(name):
+			c.add(at, "it is of type kubernetes and makes no orders: in a list of issuers each is of type acme")
+		}
+	}
+}
+
+// orders reports whether the issuer of a name makes orders at a CA.
+func (c *checks) orders(name string) bool {
+	return slices.ContainsFunc(c.Issuers, func(i Issuer) bool { return i.Name() == name && i.Orders() })
 }
 
 func (c *checks) issuers() {

@@ -105,7 +105,7 @@ func (c *Config) circles(sources map[string]anycert.Source, agents []reconcile.A
 		}
 		for _, certificate := range c.Certificates {
 			place, err := source.Place(certificate.Name)
-			if err != nil || certificate.Issuer != declared.Name() {
+			if err != nil || certificate.Issuer.first() != declared.Name() {
 				continue
 			}
 			from[place.Key], at[place.Key] = place, i
@@ -153,6 +153,22 @@ func (i *issuers) of(name string) anycert.Issuer {
 // Renewal implements [anycert.Issuer].
 func (i *issuers) Renewal(certificate anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
 	return i.of(certificate.Issuer).Renewal(certificate, entry, now)
+}
+
+// Recall implements [anycert.Issuer].
+func (i *issuers) Recall(ctx context.Context, wanted []anycert.Wanted, ask bool) error {
+	return i.acme.Recall(ctx, i.ordered(wanted), ask)
+}
+
+// Plan implements [anycert.Issuer]. What is only looked at has no limits.
+func (i *issuers) Plan(wanted []anycert.Wanted, now time.Time) []anycert.Slot {
+	others := slices.DeleteFunc(slices.Clone(wanted), func(w anycert.Wanted) bool { return i.of(w.Certificate.Issuer) == i.acme })
+	return slices.Concat(i.acme.Plan(i.ordered(wanted), now), i.upstream.Plan(others, now))
+}
+
+// ordered are those of wanted that an order is made for.
+func (i *issuers) ordered(wanted []anycert.Wanted) []anycert.Wanted {
+	return slices.DeleteFunc(slices.Clone(wanted), func(w anycert.Wanted) bool { return i.of(w.Certificate.Issuer) != i.acme })
 }
 
 // Obtain implements [anycert.Issuer].

@@ -125,12 +125,12 @@ func (c *Config) need(role anycert.Role) store.Need {
 			continue
 		}
 		need.Orders, orders[issuer.Name()] = true, true
-		if slices.ContainsFunc(c.Certificates, func(certificate Certificate) bool { return certificate.Issuer == issuer.Name() }) {
+		if slices.ContainsFunc(c.Certificates, func(certificate Certificate) bool { return slices.Contains(certificate.Issuer, issuer.Name()) }) {
 			need.Accounts = append(need.Accounts, issuer.Name())
 		}
 	}
 	for _, certificate := range c.Certificates {
-		if orders[certificate.Issuer] {
+		if orders[certificate.Issuer.first()] {
 			need.Ordered = append(need.Ordered, certificate.Name)
 		}
 	}
@@ -154,7 +154,7 @@ func (c *Config) issuerPolicies(to *sections, role anycert.Role, options PolicyO
 		var certificates []anycert.Certificate
 		var domains []string
 		for _, certificate := range c.declared() {
-			if certificate.Issuer == issuer.Name() {
+			if slices.Contains(certificate.Issuers(), issuer.Name()) {
 				certificates = append(certificates, certificate)
 				domains = append(domains, certificate.Domains...)
 			}

@@ -102,6 +102,18 @@ func (i *Issuer) Obtain(ctx context.Context, certificate anycert.Certificate) (a
 	return entry, nil
 }
 
+// Recall implements [anycert.Issuer]: nothing is kept.
+func (i *Issuer) Recall(context.Context, []anycert.Wanted, bool) error { return nil }
+
+// Plan implements [anycert.Issuer]: there are no limits.
+func (i *Issuer) Plan(wanted []anycert.Wanted, now time.Time) []anycert.Slot {
+	slots := make([]anycert.Slot, len(wanted))
+	for n, w := range wanted {
+		slots[n] = anycert.Slot{Certificate: w.Certificate.Name, At: now}
+	}
+	return slots
+}
+
 // Unfinished implements [anycert.Issuer]: nothing is ever begun that is not ended.
 func (i *Issuer) Unfinished(context.Context) ([]string, error) { return nil, nil }
 

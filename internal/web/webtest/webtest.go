@@ -99,6 +99,15 @@ func (i issuer) Obtain(context.Context, anycert.Certificate) (anycert.Entry, err
 
 func (i issuer) Unfinished(context.Context) ([]string, error) { return nil, nil }
 
+func (issuer) Recall(context.Context, []anycert.Wanted, bool) error { return nil }
+
+func (issuer) Plan(wanted []anycert.Wanted, now time.Time) (slots []anycert.Slot) {
+	for _, w := range wanted {
+		slots = append(slots, anycert.Slot{Certificate: w.Certificate.Name, At: now})
+	}
+	return slots
+}
+
 type everyMinute struct{}
 
 func (everyMinute) Next(t time.Time) time.Time { return t.Add(time.Minute) }
