@@ -76,6 +76,10 @@ vuln: ## known vulnerabilities in what the binary calls; says so where their dat
 breaks: ## break each law on purpose: its test must see it
 	go run ./internal/breaks
 
+.PHONY: chaos
+chaos: ## kill the daemon a thousand times, before and after each call and at random; SEED=N throws the same dice
+	go run ./internal/chaos -kills 1000 $(if $(SEED),-seed $(SEED))
+
 .PHONY: bench
 bench: ## requests, CPU and memory of unchanged passes; ratios and counts
 	go run ./internal/bench

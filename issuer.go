@@ -64,7 +64,7 @@ type Urgency int
 const (
 	Routine     Urgency = iota
 	New                 // nothing was issued yet, or what is declared changed
-	NearExpiry          // less than half of the time is left that a renewal has
+	NearExpiry          // less than half of the time is left that a renewal has, or the CA's window has passed
 	Compromised         // its key is known to others
 	Expired
 )
@@ -109,16 +109,23 @@ const (
 // Request is what a person asked for about one certificate. It is kept in the store
 // until it is done, so that any process goes on with it.
 type Request struct {
-	Time      time.Time // when it was asked for
+	Time      time.Time // when it was asked for, the last time
+	Begun     time.Time // when it was the first time, by a command that was given again
 	By        string    // who did: user@host
 	Version   int       // the versions up to this one are to be replaced
 	RotateKey bool      // by one with another key, also where keys are reused
-	// Compromised: the keys of the versions up to Version are known to others. Those
-	// certificates are revoked, and their versions destroyed in the store, once every
+	// Compromised: the key of Version is known to others. The certificates of that key
+	// are revoked, and every version that holds it is destroyed in the store, once every
 	// target was seen to serve the new one, or at Deadline.
 	Compromised bool
-	Deadline    time.Time // zero unless Compromised
+	// Superseded: the certificate of Version is revoked likewise. Its key is nobody
+	// else's, so nothing is destroyed.
+	Superseded bool
+	Deadline   time.Time // zero unless Compromised or Superseded
 }
+
+// Revokes reports whether what is to be replaced is to be revoked as well.
+func (r Request) Revokes() bool { return r.Compromised || r.Superseded }
 
 // Requester is an Issuer that does what a person asks for.
 type Requester interface {
@@ -126,8 +133,13 @@ type Requester interface {
 	// that is there already and asks for as much stays as it is.
 	Request(ctx context.Context, certificate Certificate, request Request) (Request, error)
 
-	// Requests are those that are kept and not done, by certificate.
-	Requests(ctx context.Context) (map[string]Request, error)
+	// Suppose makes Renewal and Plan answer as if that had been asked for, in this
+	// process alone and until it recalls what is kept. Nothing is written.
+	Suppose(certificate Certificate, request Request)
+
+	// Requests are those that are kept and not done, by certificate, as they were
+	// recalled last.
+	Requests() map[string]Request
 
 	// Settle ends a request whose certificate was replaced in the store. served says
 	// that every target was seen to serve the new one. What a request of a

@@ -33,37 +33,54 @@ func (c *ca) account(ctx context.Context, gone string) (account, error) {
 		return account{}, err
 	}
 	defer c.leave()
-	known, version, err := c.loadAccounts(ctx)
+	mine, err := c.keptAccount(ctx, func(mine *account) (changed bool, err error) {
+		if mine.Key == "" {
+			mine.Key, err = newKeyPEM(anycert.EC256)
+			return true, err
+		}
+		return false, nil
+	})
+	if err != nil || mine.URL != "" && mine.URL != gone {
+		return mine, err
+	}
+	c.at(AccountBefore)
+	made, err := c.register(ctx, mine)
 	if err != nil {
 		return account{}, err
 	}
-	mine, ok := known.Accounts[c.directory]
-	if !ok {
-		if mine.Key, err = newKeyPEM(anycert.EC256); err != nil {
-			return account{}, err
+	c.at(AccountMade)
+	return c.keptAccount(ctx, func(kept *account) (changed bool, err error) {
+		if kept.Key != mine.Key { // somebody deleted the record meanwhile
+			return false, uncounted{fmt.Errorf("the ACME account %s/%s was changed while it was registered: %w", anycert.KindAccount, c.Name, anycert.ErrConflict)}
 		}
-		known.Accounts[c.directory] = mine
-		version, err = c.saveAccounts(ctx, known, version)
-		if errors.Is(err, anycert.ErrConflict) {
-			if known, version, err = c.loadAccounts(ctx); err == nil {
-				mine = known.Accounts[c.directory]
-			}
-		}
+		changed = kept.URL != made
+		kept.URL = made
+		return changed, nil
+	})
+}
+
+// keptAccount reads the account for the CA's directory, lets change change it, and
+// writes it. Where another process wrote the record meanwhile, that is done again.
+func (c *ca) keptAccount(ctx context.Context, change func(*account) (bool, error)) (account, error) {
+	for try := 1; ; try++ {
+		known, version, err := c.loadAccounts(ctx)
 		if err != nil {
 			return account{}, err
 		}
+		mine := known.Accounts[c.directory]
+		changed, err := change(&mine)
+		if err != nil || !changed {
+			return mine, err
+		}
+		known.Accounts[c.directory] = mine
+		_, err = c.saveAccounts(ctx, known, version)
+		if err == nil {
+			return mine, nil
+		}
+		if !errors.Is(err, anycert.ErrConflict) || try == changes {
+			return account{}, err
+		}
 	}
-	if mine.URL != "" && mine.URL != gone {
-		return mine, nil
-	}
-	if mine.URL, err = c.register(ctx, mine); err != nil {
-		return account{}, err
-	}
-	known.Accounts[c.directory] = mine
-	if _, err := c.saveAccounts(ctx, known, version); err != nil && !errors.Is(err, anycert.ErrConflict) {
-		return account{}, err
-	}
-	return mine, nil // on a conflict another process wrote the same
 }
 
 func newKeyPEM(kind anycert.KeyType) (string, error) {
@@ -93,7 +110,7 @@ func (c *ca) register(ctx context.Context, mine account) (url string, err error)
 	if err == nil && existing.Location != "" {
 		return existing.Location, nil
 	}
-	if failure := problem(err, hmac); failure != nil && !isKind(failure, "accountDoesNotExist", "externalAccountRequired") {
+	if failure := s.problem(err, hmac); failure != nil && !isKind(failure, "accountDoesNotExist", "externalAccountRequired") {
 		return "", fmt.Errorf("looking for the ACME account: %w", failure)
 	}
 	request := acme.Account{TermsOfServiceAgreed: true, Contact: []string{}}
@@ -105,13 +122,13 @@ func (c *ca) register(ctx context.Context, mine account) (url string, err error)
 	case c.EAB != nil:
 		made, err = s.core.Accounts.NewEAB(request, c.EAB.KID, hmac)
 	case s.core.GetDirectory().Meta.ExternalAccountRequired:
-		return "", errors.New("making the ACME account: this CA wants an external account binding: fetch a key identifier and a MAC key at its site and write them as eab")
+		return "", mend{errors.New("making the ACME account: this CA wants an external account binding: fetch a key identifier and a MAC key at its site and write them as eab")}
 	default:
 		made, err = s.core.Accounts.New(request)
 	}
 	if err != nil {
 		refused()
-		return "", fmt.Errorf("making the ACME account: %w", problem(err, hmac))
+		return "", fmt.Errorf("making the ACME account: %w", s.problem(err, hmac))
 	}
 	if made.Location == "" {
 		return "", errors.New("making the ACME account: the CA does not tell the account's URL")
@@ -128,7 +145,7 @@ func (c *ca) bindingKey(ctx context.Context) (hmac string, refused func(), err e
 	credential := c.credential(c.EAB.HMAC)
 	secret, err := credential.Secret(ctx)
 	if err != nil {
-		return "", nil, uncounted{fmt.Errorf("reading eab.hmac: %w", err)}
+		return "", nil, unreadable(fmt.Errorf("reading eab.hmac: %w", err))
 	}
 	return secret.Reveal(), credential.Refused, nil
 }

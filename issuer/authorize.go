@@ -24,9 +24,9 @@ type authorization struct {
 
 // authorize proves control of the domains that the CA does not know to be ours
 // yet.
-func (w *work) authorize(ctx context.Context, s *session, solver Prover, order acme.ExtendedOrder, resumed bool) error {
+func (s *session) authorize(ctx context.Context, solver Prover, domains []string, order acme.ExtendedOrder, resumed bool) error {
 	// One for each name (RFC 8555, section 7.1.3): a longer list would be fetched without end.
-	if asked, named := len(order.Authorizations), len(w.want.Domains); asked > named {
+	if asked, named := len(order.Authorizations), len(domains); asked > named {
 		return fmt.Errorf("the CA wants %d authorizations for %d names", asked, named)
 	}
 	open, err := s.openAuthorizations(order.Authorizations)
@@ -106,8 +106,10 @@ func (s *session) openAuthorization(url string) (*authorization, error) {
 func (s *session) accept(ctx context.Context, a authorization) error {
 	var refusal error
 	if a.challenge.Status == acme.StatusPending {
+		s.at(Presented)
 		_, err := s.core.Challenges.New(a.challenge.URL)
 		refusal = s.problem(err)
+		s.at(Accepted)
 	}
 	if refusal != nil && !isRefusal(refusal) {
 		return fmt.Errorf("%s: asking the CA to validate the domain: %w", a.domain, refusal)
@@ -134,8 +136,8 @@ func (s *session) accept(ctx context.Context, a authorization) error {
 func invalid(domain string, found acme.Authorization) error {
 	for _, challenge := range found.Challenges {
 		if challenge.Error != nil {
-			return &unusable{error: fmt.Errorf("%s: the CA could not validate the domain: %w", domain, problem(challenge.Error))}
+			return &unusable{error: fmt.Errorf("%s: the CA could not validate the domain: %w", domain, problem(challenge.Error)), domain: domain}
 		}
 	}
-	return &unusable{error: fmt.Errorf("%s: the CA could not validate the domain: its authorization is %q", domain, found.Status)}
+	return &unusable{error: fmt.Errorf("%s: the CA could not validate the domain: its authorization is %q", domain, found.Status), domain: domain}
 }

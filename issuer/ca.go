@@ -20,6 +20,13 @@ type ca struct {
 	credential func(anycert.Reference) anycert.Credential
 	userAgent  string
 
+	advising advising
+	at       func(Point)
+
+	// staging is the same CA for trying out; nil where none is configured. Its account
+	// is kept beside that of the CA itself.
+	staging *ca
+
 	fixed http.RoundTripper // in tests, instead of a transport of our own
 
 	turn chan struct{} // holds one token: accounts are made one at a time
@@ -36,10 +43,16 @@ func newCA(config Config, o Options) *ca {
 		records:    o.Records,
 		credential: o.Credential,
 		userAgent:  o.UserAgent,
+		at:         o.At,
 		turn:       make(chan struct{}, 1),
 	}
 	if o.Transport != nil {
 		c.fixed = o.Transport(config)
+	}
+	if config.Staging != "" {
+		rehearsal := config
+		rehearsal.Directory, rehearsal.Staging, rehearsal.EAB = config.Staging, "", nil // a binding is good for one CA
+		c.staging = newCA(rehearsal, o)
 	}
 	c.leave()
 	return c
@@ -101,7 +114,7 @@ func (c *ca) trusting() (http.RoundTripper, error) {
 	if c.CABundle != "" {
 		var err error
 		if bundle, err = trusted.Read(c.CABundle, maxRoots); err != nil {
-			return nil, uncounted{fmt.Errorf("reading ca_bundle: %w", err)}
+			return nil, unreadable(fmt.Errorf("reading ca_bundle: %w", err))
 		}
 	}
 	c.mu.Lock()
@@ -111,7 +124,7 @@ func (c *ca) trusting() (http.RoundTripper, error) {
 	}
 	roots, err := parseRoots(c.CABundle, bundle)
 	if err != nil {
-		return nil, uncounted{err}
+		return nil, unreadable(err)
 	}
 	if c.transport != nil {
 		c.transport.CloseIdleConnections()

@@ -2,11 +2,16 @@ package issuer
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/anycert/anycert"
 )
 
 const (
@@ -65,4 +70,65 @@ func host() string {
 		return ""
 	}
 	return strings.Join([]string{cmp.Or(name, "?"), strings.TrimSpace(string(boot)), namespace}, " ")
+}
+
+// keep extends the claim until stop is called. The context that it returns ends
+// when the claim is lost.
+func (w *work) keep(ctx context.Context) (kept context.Context, stop func()) {
+	kept, cancel := context.WithCancelCause(ctx)
+	w.mu.Lock()
+	w.lose = cancel
+	w.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-kept.Done():
+				return
+			case <-ticker.C:
+				if err := w.beat(kept); err != nil {
+					cancel(err)
+				}
+			}
+		}
+	}()
+	return kept, func() {
+		cancel(context.Canceled)
+		<-done
+	}
+}
+
+// beat extends the claim once. A store that is away for a moment is waited for as
+// long as the claim holds.
+func (w *work) beat(ctx context.Context) error {
+	err := w.update(ctx, func(*journal) {})
+	if err == nil || errors.Is(err, anycert.ErrClaimed) {
+		return err
+	}
+	if w.left() > 0 {
+		return nil
+	}
+	return fmt.Errorf("the claim on the order could not be extended: %w", err)
+}
+
+// left is how long the claim holds, by our clock.
+func (w *work) left() time.Duration {
+	begun := w.begun()
+	if begun == nil || begun.Claim == nil {
+		return 0
+	}
+	return begun.Claim.Until.Sub(w.now())
+}
+
+// fence lets no request to the CA begin unless it will end before the claim does. A
+// process that was stopped for longer than its claim finds out here, at its next step,
+// that another one has taken over.
+func (w *work) fence(ctx context.Context) error {
+	if w.left() >= requestTime {
+		return nil
+	}
+	return w.update(ctx, func(*journal) {})
 }

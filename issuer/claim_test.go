@@ -43,19 +43,6 @@ func TestClaimHeld(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	for failures, want := range []time.Duration{1: time.Minute, 2: 10 * time.Minute, 3: 100 * time.Minute, 4: 24 * time.Hour, 9: 24 * time.Hour} {
-		if failures == 0 || want == 0 {
-			continue
-		}
-		for range 100 {
-			if got := backoff(failures); got < want*9/10 || got > want*11/10 {
-				t.Fatalf("after %d failures the pause is %s, want %s give or take a tenth", failures, got, want)
-			}
-		}
-	}
-}
-
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	tests := []struct {

@@ -62,22 +62,36 @@ type bound struct {
 	ctx  context.Context
 	next http.RoundTripper
 
+	// guard is asked before each request; nil: none. An order that another process may
+	// have taken over asks the CA for nothing any more.
+	guard func(context.Context) error
+
 	left  atomic.Int64 // bytes that answers may still have
 	mu    sync.Mutex
 	later map[string]time.Duration // Retry-After of the last answer, by URL
+	once  string                   // a URL that is not asked again; see errConflict
 }
+
+// errConflict ends a request to where one was answered 409 before: lego would make an
+// order without replaces at once, which the CA's limits have to be asked for first.
+var errConflict = errors.New("the CA says that the certificate was replaced already")
 
 // newCore makes lego's client for the calls of one order. It asks for the CA's
 // directory.
 func newCore(ctx context.Context, transport http.RoundTripper, userAgent, directory, account string, key crypto.PrivateKey) (*api.Core, *bound, error) {
-	b := &bound{ctx: ctx, next: transport, later: map[string]time.Duration{}}
-	b.left.Store(maxAnswers)
-	client := &http.Client{Transport: b, Timeout: requestTime, CheckRedirect: sameHost} // a fresh one: lego wraps its Transport
+	client, b := newClient(ctx, transport)
 	core, err := api.New(client, userAgent, directory, account, key)
 	if err != nil {
-		return nil, nil, problem(err)
+		return nil, nil, b.problem(err)
 	}
 	return core, b, nil
+}
+
+// newClient makes the client of one order: a fresh one, since lego wraps its Transport.
+func newClient(ctx context.Context, transport http.RoundTripper) (*http.Client, *bound) {
+	b := &bound{ctx: ctx, next: transport, later: map[string]time.Duration{}}
+	b.left.Store(maxAnswers)
+	return &http.Client{Transport: b, Timeout: requestTime, CheckRedirect: sameHost}, b
 }
 
 // sameHost lets a redirect stay where the request went: requests are signed for
@@ -87,14 +101,17 @@ func newCore(ctx context.Context, transport http.RoundTripper, userAgent, direct
 func sameHost(request *http.Request, via []*http.Request) error {
 	switch first := via[0].URL; {
 	case len(via) >= 5:
-		return errors.New("more than five redirects follow each other")
+		return mend{errors.New("more than five redirects follow each other")}
 	case request.URL.Scheme != "https" || request.URL.Host != first.Host:
-		return fmt.Errorf("the CA redirects from %s to %s://%s, which is not followed: write the new address as directory", first.Host, request.URL.Scheme, request.URL.Host)
+		return mend{fmt.Errorf("the CA redirects from %s to %s://%s, which is not followed: write the new address as directory", first.Host, request.URL.Scheme, request.URL.Host)}
 	}
 	return nil
 }
 
 func (b *bound) RoundTrip(request *http.Request) (*http.Response, error) {
+	if err := b.allow(request.URL.String()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(request.Context())
 	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
 	response, err := b.next.RoundTrip(request.WithContext(ctx))
@@ -106,7 +123,7 @@ func (b *bound) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	b.note(request.URL.String(), response.Header.Get("Retry-After"))
+	b.note(request.URL.String(), response)
 	response.Body = &boundBody{
 		order: b,
 		left:  maxAnswer,
@@ -141,10 +158,30 @@ func (b *boundBody) Close() error {
 	return b.body.Close()
 }
 
-func (b *bound) note(url, retryAfter string) {
+// allow asks whether a request may be made.
+func (b *bound) allow(url string) error {
+	b.mu.Lock()
+	conflict := b.once == url
+	if conflict {
+		b.once = ""
+	}
+	b.mu.Unlock()
+	switch {
+	case conflict:
+		return errConflict
+	case b.guard != nil:
+		return b.guard(b.ctx)
+	}
+	return nil
+}
+
+func (b *bound) note(url string, response *http.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if after, ok := parseRetryAfter(retryAfter, time.Now()); ok {
+	if response.StatusCode == http.StatusConflict {
+		b.once = url
+	}
+	if after, ok := parseRetryAfter(response.Header.Get("Retry-After"), time.Now()); ok {
 		b.later[url] = after
 		return
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/issuer/dns01"
+	"github.com/anycert/anycert/issuer/limits"
 )
 
 // Config is one issuer: an account at an ACME CA (RFC 8555), and the way to prove
@@ -20,6 +21,9 @@ type Config struct {
 	// Directory is "letsencrypt", "letsencrypt-staging", or the https URL of a
 	// CA's directory.
 	Directory string `yaml:"directory"`
+	// Staging is a directory as above, of the same CA but for trying out: after a failure
+	// at the CA the domains are proven there first, where nothing counts. Optional.
+	Staging string `yaml:"staging"`
 	// Email is given to the CA with the account. Optional.
 	Email string `yaml:"email"`
 	// Profile is the kind of certificate that is asked for, one of those that the
@@ -34,8 +38,20 @@ type Config struct {
 	// EAB ties a new account to one at the CA's shop, where the CA asks for it
 	// (RFC 8555, section 7.3.4).
 	EAB *EAB `yaml:"eab"`
+	// Limits are how much the CA lets one account ask for, so that no more is asked:
+	// letsencrypt, none, or numbers, as in {orders: 300 in 3h, domain: 50 in 7d, names:
+	// 5 in 7d, failures: 5 in 1h}: new orders, certificates for a registered domain, those
+	// for exactly the same names, and failed validations of a name. What is not written
+	// goes by the directory, or by like: letsencrypt. Left out: what Let's Encrypt
+	// publishes for its directories, and none for other CAs.
+	Limits limits.Config `yaml:"limits"`
 	// DNS is where _acme-challenge records are written.
 	DNS dns01.Config `yaml:"dns"`
+	// Propagation says who must have seen a record before the CA is told:
+	// "authoritative", every name server of the zone (the default); "recursive", the
+	// resolvers alone, where port 53 of the name servers is closed to here; or
+	// {wait: DURATION}, nobody, and the CA is told after that time.
+	Propagation dns01.Propagation `yaml:"propagation"`
 }
 
 // EAB is an external account binding.
@@ -51,14 +67,16 @@ const (
 )
 
 // DirectoryURL is the URL that Directory stands for.
-func (c Config) DirectoryURL() string {
-	switch c.Directory {
+func (c Config) DirectoryURL() string { return directoryURL(c.Directory) }
+
+func directoryURL(written string) string {
+	switch written {
 	case "letsencrypt":
 		return letsEncrypt
 	case "letsencrypt-staging":
 		return letsEncryptStaging
 	}
-	return c.Directory
+	return written
 }
 
 // Check lists every mistake. It opens and asks nothing.
@@ -72,6 +90,13 @@ func (c Config) Check() (problems []anycert.Problem) {
 	if err := checkDirectory(c.Directory, c.DirectoryURL()); err != nil {
 		add("directory", "%v", err)
 	}
+	if c.Staging != "" {
+		if err := checkDirectory(c.Staging, directoryURL(c.Staging)); err != nil {
+			add("staging", "%v", err)
+		} else if directoryURL(c.Staging) == c.DirectoryURL() {
+			add("staging", "it is the directory itself: nothing can be tried out there, so leave it out")
+		}
+	}
 	if c.Email != "" && !plausibleEmail(c.Email) {
 		add("email", "%q is no mail address", c.Email)
 	}
@@ -82,6 +107,13 @@ func (c Config) Check() (problems []anycert.Problem) {
 		if c.EAB.HMAC.IsZero() {
 			add("eab.hmac", "the MAC key is missing: use {env: NAME}, {file: PATH} or {vault: MOUNT/PATH#FIELD}")
 		}
+	}
+	if err := c.Propagation.Check(); err != nil {
+		add("propagation", "%v", err)
+	}
+	for _, problem := range c.Limits.Check() {
+		problem.Field = strings.TrimSuffix(join("limits", problem.Field), ".")
+		problems = append(problems, problem)
 	}
 	for _, problem := range c.DNS.Check() {
 		problem.Field = strings.TrimSuffix(join("dns", problem.Field), ".")

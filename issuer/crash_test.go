@@ -15,10 +15,10 @@ import (
 // TestKilledAnywhereOneCertificate kills a process at each point of an order's way
 // with SIGKILL. The next one finishes what was begun, at once.
 func TestKilledAnywhereOneCertificate(t *testing.T) {
-	for _, point := range []issuer.Point{
-		issuer.IntentWritten, issuer.OrderCreated, issuer.OrderWritten, issuer.Authorized, issuer.FinalizeBefore,
-		issuer.Finalized, issuer.Downloaded, issuer.Stored, issuer.Ended,
-	} {
+	for _, point := range issuer.Points() {
+		if point == issuer.FailureWritten || point == issuer.Begun { // see TestKilledAfterAFailure; nothing was begun
+			continue
+		}
 		t.Run(string(point), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, acmeserver.Options{})
@@ -161,5 +161,27 @@ func TestTwoProcessesOneOrder(t *testing.T) {
 	}
 	if entry, err := opened.Stat(t.Context(), "site"); err != nil || entry.Version != 1 {
 		t.Errorf("the store has version %d: %v", entry.Version, err)
+	}
+}
+
+// TestKilledAfterAFailure: the failure is kept before the order is free again, so that
+// a crash loop does not hammer the CA.
+func TestKilledAfterAFailure(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	task := w.task(certificate("site", "example.com"))
+	task.DieAt = issuer.FailureWritten
+	w.acme.Intercept(failing(acmeserver.KindFinalize))
+	if got := code(t, task.start(t)); got != -1 {
+		t.Fatalf("the process ended with %d, it should have died", got)
+	}
+	asked := len(w.acme.Requests())
+	if got := code(t, task.start(t)); got != 1 {
+		t.Errorf("the next process ended with %d, want the failure that is waited for", got)
+	}
+	if more := len(w.acme.Requests()) - asked; more != 0 {
+		t.Errorf("the next process asked the CA %d times", more)
+	}
+	if journalKey(t, task.Local) == "" {
+		t.Error("the key of an order that is ready is gone")
 	}
 }

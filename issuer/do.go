@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/anycert/anycert"
@@ -15,7 +16,7 @@ import (
 const maxPostpone = 7 * 24 * time.Hour
 
 // do makes the order that is claimed, stores what comes of it and ends the
-// journal; or keeps the failure in the journal.
+// journal; or keeps the failure.
 func (w *work) do(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	kept, stop := w.keep(ctx)
 	entry, err := w.run(kept, solver)
@@ -23,7 +24,10 @@ func (w *work) do(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	stop()
 	switch {
 	case err == nil:
-		return entry, w.discard(ctx)
+		if err := w.discard(ctx); !errors.Is(err, anycert.ErrClaimed) { // then another process ended it
+			return entry, err
+		}
+		return entry, nil
 	case errors.Is(lost, anycert.ErrClaimed):
 		return anycert.Entry{}, lost
 	case errors.Is(err, anycert.ErrClaimed):
@@ -31,8 +35,19 @@ func (w *work) do(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	case lost != nil, errors.As(err, new(uncounted)):
 		// The order is none the worse for it: whoever comes next goes on.
 		return anycert.Entry{}, failures.Join(err, w.release(ctx, func(*journal) {}))
+	case errors.As(err, new(*anycert.PostponedError)):
+		return anycert.Entry{}, failures.Join(err, w.wait(ctx))
 	}
-	return anycert.Entry{}, w.failed(ctx, err)
+	return anycert.Entry{}, w.fail(ctx, err)
+}
+
+// wait leaves an order that the limits do not let begin. Without an order at the CA, a
+// key has no reason to lie in a journal for days.
+func (w *work) wait(ctx context.Context) error {
+	if w.begun().Order == "" {
+		return w.discard(ctx)
+	}
+	return w.release(ctx, func(*journal) {})
 }
 
 // run goes from the journal to the store. An account that the CA has lost is made
@@ -41,13 +56,16 @@ func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	if err := w.look(ctx); err != nil { // again: it may have been obtained before it was claimed
 		return anycert.Entry{}, err
 	}
-	if !w.due && w.entry != nil {
+	if !w.due() && w.entry != nil {
 		return *w.entry, nil
+	}
+	if err := w.take(ctx); err != nil {
+		return anycert.Entry{}, err
 	}
 	var bundle *anycert.Bundle
 	gone := ""
 	for {
-		session, err := w.ca.connect(ctx, gone)
+		session, err := w.connect(ctx, gone)
 		if err != nil {
 			return anycert.Entry{}, err
 		}
@@ -61,30 +79,41 @@ func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 		gone = session.account.URL
 	}
 	w.at(Downloaded)
+	// A budget that cannot be written stays as it is: the order is held there.
+	_ = w.ca.issued(ctx, w.spending(w.begun()), w.now())
 	return w.put(ctx, bundle)
+}
+
+// connect opens a session that ends with the claim.
+func (w *work) connect(ctx context.Context, gone string) (*session, error) {
+	s, err := w.ca.connect(ctx, gone)
+	if err != nil {
+		return nil, err
+	}
+	s.bound.guard = w.fence
+	return s, nil
 }
 
 // put stores a bundle as the version after the one that it replaces. When somebody
 // else has written meanwhile what is as good, that stays.
 func (w *work) put(ctx context.Context, bundle *anycert.Bundle) (anycert.Entry, error) {
-	if err := w.update(ctx, func(*journal) {}); err != nil {
-		return anycert.Entry{}, err
-	}
 	const tries = 3
 	for try := 1; ; try++ {
+		if err := w.update(ctx, func(j *journal) { j.Taken = false }); err != nil { // it counts now, for good
+			return anycert.Entry{}, err
+		}
 		if err := w.look(ctx); err != nil {
 			return anycert.Entry{}, err
 		}
-		expected := 0
-		if w.entry != nil {
-			if !w.due {
-				return *w.entry, nil
-			}
-			expected = w.entry.Version
+		if w.entry != nil && !w.due() {
+			return *w.entry, nil
 		}
-		entry, err := w.store.Put(ctx, w.certificate.Name, expected, bundle, w.want.origin())
+		w.at(StoreBefore)
+		entry, err := w.store.Put(ctx, w.certificate.Name, versionOf(w.entry), bundle, w.want.origin())
 		if err == nil {
 			w.at(Stored)
+			w.entry = &entry
+			w.succeed(ctx)
 			return entry, nil
 		}
 		if !errors.Is(err, anycert.ErrConflict) || try == tries {
@@ -93,42 +122,89 @@ func (w *work) put(ctx context.Context, bundle *anycert.Bundle) (anycert.Entry, 
 	}
 }
 
-// failed keeps a failure in the journal, and when to try again.
-func (w *work) failed(ctx context.Context, err error) error {
-	var next time.Time
-	attempts := 0
+// succeed forgets how the attempts before this one failed. They are about a version
+// that is not the current one any more, so nobody heeds them if this cannot be written.
+func (w *work) succeed(ctx context.Context) {
+	if len(w.known.Failures) > 0 {
+		_, _ = w.amend(ctx, w.certificate.Name, w.entry.Version, func(o *outlook) bool {
+			had := len(o.Failures) > 0
+			o.Failures = nil
+			return had
+		})
+	}
+	w.at(Forgotten)
+}
+
+// fail keeps a failure, and gives the claim back. The failure is written first: whoever
+// finds the journal free knows of it.
+func (w *work) fail(ctx context.Context, err error) error {
+	told := w.keepFailure(ctx, err)
+	w.at(FailureWritten)
+	dropped := &journal{}
 	saved := w.release(ctx, func(j *journal) {
-		j.Attempts++
-		j.Error = err.Error()
-		pause := max(backoff(j.Attempts), askedPause(err))
-		j.Next = w.now().Add(pause).UTC().Truncate(time.Second)
-		if rejected := new(unusable); errors.As(err, &rejected) {
-			j.Order = ""
-			if rejected.key {
-				j.Key, j.CSR = "", nil
-			}
+		j.Attempts, j.Error, j.Next = 0, "", time.Time{}
+		rejected := new(unusable)
+		if errors.As(err, &rejected) || j.Order == "" {
+			*dropped = *j
+			j.Order, j.Taken, j.Exempt, j.ReplacesID = "", false, false, ""
 		}
-		attempts, next = j.Attempts, j.Next
+		if rejected.key {
+			j.Key, j.CSR = "", nil
+		}
+	})
+	if saved != nil {
+		return failures.Join(told, saved)
+	}
+	w.restore(ctx, dropped)
+	return told
+}
+
+// keepFailure keeps how an attempt ended, for all processes, and tells when the next one
+// is made.
+func (w *work) keepFailure(ctx context.Context, err error) error {
+	if errors.As(err, new(uncounted)) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	w.tell(ctx, err)
+	name, config := w.ca.Name, fingerprint(w.ca.Config, w.want)
+	var last failure
+	read, saved := w.amend(ctx, w.certificate.Name, versionOf(w.entry), func(o *outlook) bool {
+		before, _ := o.failure(name, w.entry)
+		if j := w.begun(); before.Attempts == 0 && j != nil && j.want.equal(w.want) {
+			before = j.older(config, w.entry)
+		}
+		last = before.again(err, config, situation{entry: w.entry, request: w.request, now: w.now()})
+		all := maps.Clone(o.Failures)
+		if all == nil {
+			all = make(map[string]failure)
+		}
+		maps.DeleteFunc(all, func(name string, _ failure) bool { return !slices.Contains(w.certificate.Issuers(), name) })
+		all[name] = last
+		o.Failures = all
+		return true
 	})
 	if saved != nil {
 		return failures.Join(err, saved)
 	}
-	return fmt.Errorf("%w (attempt %d, the next one is made after %s)", err, attempts, next.Format(time.RFC3339))
+	w.known = read.outlook
+	return fmt.Errorf("%w (attempt %d, the next one is made after %s)", err, last.Attempts, stamp(last.Next))
 }
 
-// backoff is the pause after so many failures: 1, 10 and 100 minutes, then a day,
-// give or take a tenth, as Let's Encrypt asks its clients
-// (https://letsencrypt.org/docs/integration-guide/#retrying-failures).
-func backoff(failures int) time.Duration {
-	pauses := []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour}
-	pause := pauses[min(failures, len(pauses))-1]
-	return pause*9/10 + rand.N(pause/5)
+// older is the failure that an older release kept in the journal.
+func (j *journal) older(config string, entry *anycert.Entry) failure {
+	if j.Attempts == 0 {
+		return failure{}
+	}
+	return failure{Class: anycert.Passing, Attempts: j.Attempts, Config: config, Version: versionOf(entry)}
 }
 
-// unusable says that an order, or its key as well, is of no use any more.
-type unusable struct {
-	error
-	key bool
+// tell lets the limits know what the CA said.
+func (w *work) tell(ctx context.Context, err error) {
+	order, now := w.spending(w.begun()), w.now()
+	if names := invalidated(err); len(names) > 0 {
+		_ = w.ca.failedAuthorization(ctx, names, now)
+	}
+	_ = w.ca.obey(ctx, order, err, now)
 }
-
-func (e *unusable) Unwrap() error { return e.error }

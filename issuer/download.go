@@ -27,7 +27,7 @@ func (w *work) download(s *session, order acme.ExtendedOrder) (*anycert.Bundle, 
 		return nil, &unusable{error: fmt.Errorf("the CA issued something else than was asked for: %w", err)}
 	}
 	leaf := bundle.Leaf()
-	if err := asked(leaf, w.want); err != nil {
+	if err := matches(leaf, w.want); err != nil {
 		return nil, &unusable{error: fmt.Errorf("the CA issued something else than was asked for: %w", err)}
 	}
 	if err := anycert.Check(leaf, w.want.Domains, w.now()); err != nil {
@@ -40,8 +40,8 @@ func (w *work) download(s *session, order acme.ExtendedOrder) (*anycert.Bundle, 
 	return bundle, nil
 }
 
-// asked compares a certificate with what it was ordered for.
-func asked(leaf *x509.Certificate, w want) error {
+// matches compares a certificate with what it was ordered for.
+func matches(leaf *x509.Certificate, w want) error {
 	switch {
 	case !sameNames(leaf.DNSNames, w.Domains):
 		return fmt.Errorf("its names differ: %s", difference(w.Domains, leaf.DNSNames))

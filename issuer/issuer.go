@@ -37,25 +37,43 @@ type Options struct {
 	Transport func(Config) http.RoundTripper
 	Prover    func(context.Context, Config) (Prover, error)
 	// At is called at each named point of an order's way, for tests that end the
-	// process there. See the constants.
+	// process there, at some by several goroutines at once. See the constants.
 	At func(point Point)
 }
 
 // Point is a moment on an order's way at which a process may die.
 type Point string
 
-// The points, in their order.
+// The points, in their order. Between any two neighbours lies one call to another
+// system, but for those within dns01.
 const (
+	Begun          Point = "begun"           // nothing was written
 	IntentWritten  Point = "intent-written"  // the key and the CSR are in the journal
+	LimitsTaken    Point = "limits-taken"    // the order counts, the journal does not say so
+	AccountBefore  Point = "account-before"  // the store has the account's key; once in the life of an account
+	AccountMade    Point = "account-made"    // the CA has the account, the store not its URL
+	OrderBefore    Point = "order-before"    // the journal says that the order is about to be made
 	OrderCreated   Point = "order-created"   // the CA has the order, the journal not its URL
 	OrderWritten   Point = "order-written"   // the journal has it
+	Presented      Point = "presented"       // the records of a domain were seen, the CA was not told
+	Accepted       Point = "accepted"        // the CA was told
 	Authorized     Point = "authorized"      // the CA knows that the domains are ours
 	FinalizeBefore Point = "finalize-before" // the journal was written once more
 	Finalized      Point = "finalized"       // the CA has the CSR
 	Downloaded     Point = "downloaded"      // the certificate is here, and verified
+	StoreBefore    Point = "store-before"    // the journal was written once more
 	Stored         Point = "stored"          // the store has it
+	Forgotten      Point = "forgotten"       // the failures before it are not kept any more
 	Ended          Point = "ended"           // the journal holds no key any more and is about to be deleted
+
+	FailureWritten Point = "failure-written" // the failure is kept, the journal is still claimed
 )
+
+// Points are all points, in their order; the last is on the way of an order that fails.
+func Points() []Point {
+	return []Point{Begun, IntentWritten, LimitsTaken, AccountBefore, AccountMade, OrderBefore, OrderCreated, OrderWritten,
+		Presented, Accepted, Authorized, FinalizeBefore, Finalized, Downloaded, StoreBefore, Stored, Forgotten, Ended, FailureWritten}
+}
 
 // Issuer implements [anycert.Issuer] for all configured issuers.
 type Issuer struct {
@@ -109,7 +127,7 @@ func New(o Options) (*Issuer, error) {
 	}
 	if i.prover == nil {
 		i.prover = func(ctx context.Context, config Config) (Prover, error) {
-			return config.DNS.Open(ctx, dns01.Env{Credential: i.credential, Locks: &i.locks})
+			return config.DNS.Open(ctx, dns01.Env{Credential: i.credential, Locks: &i.locks, Propagation: config.Propagation})
 		}
 	}
 	if i.now == nil {
@@ -118,6 +136,7 @@ func New(o Options) (*Issuer, error) {
 	if i.at == nil {
 		i.at = func(Point) {}
 	}
+	o.At = i.at
 	for _, config := range o.Issuers {
 		if _, twice := i.configs[config.Name]; twice {
 			return nil, fmt.Errorf("two issuers are named %s", config.Name)
@@ -142,29 +161,33 @@ func (i *Issuer) Unfinished(ctx context.Context) ([]string, error) {
 
 // Obtain implements [anycert.Issuer].
 func (i *Issuer) Obtain(ctx context.Context, certificate anycert.Certificate) (anycert.Entry, error) {
-	entry, err := i.obtain(ctx, certificate)
+	w := &work{Issuer: i, certificate: certificate, ca: i.cas[certificate.Issuer]}
+	entry, err := w.obtain(ctx)
 	if err != nil {
-		return anycert.Entry{}, fmt.Errorf("obtaining certificate %s from issuer %s: %w", certificate.Name, certificate.Issuer, err)
+		name := certificate.Issuer
+		if w.ca != nil {
+			name = w.ca.Name
+		}
+		return anycert.Entry{}, fmt.Errorf("obtaining certificate %s from issuer %s: %w", certificate.Name, name, err)
 	}
 	return entry, nil
 }
 
-func (i *Issuer) obtain(ctx context.Context, certificate anycert.Certificate) (anycert.Entry, error) {
-	c, ok := i.cas[certificate.Issuer]
-	if !ok {
+func (w *work) obtain(ctx context.Context) (anycert.Entry, error) {
+	if w.ca == nil {
 		return anycert.Entry{}, errors.New("no issuer of this name is configured")
 	}
-	if !i.begin(certificate.Name) {
+	if !w.begin(w.certificate.Name) {
 		return anycert.Entry{}, anycert.ErrClaimed
 	}
-	defer i.end(certificate.Name)
-	w := &work{Issuer: i, ca: c, certificate: certificate, want: c.wants(certificate)}
+	defer w.end(w.certificate.Name)
 	if entry, done, err := w.open(ctx); done || err != nil {
 		return entry, err
 	}
+	w.at(Begun)
 	solver, err := w.prepare(ctx)
 	if err != nil {
-		return anycert.Entry{}, err
+		return anycert.Entry{}, w.keepFailure(ctx, err)
 	}
 	if err := w.claim(ctx); err != nil {
 		return anycert.Entry{}, err

@@ -33,11 +33,21 @@ type journal struct {
 	// Order is the order's URL; empty before newOrder was answered.
 	Order string `json:"order,omitempty"`
 
+	// Taken says that the order was taken from the CA's limits, and Exempt that it does
+	// not count there. Who drops these, as an older release does, gives nothing back.
+	Taken  bool `json:"taken,omitempty"`
+	Exempt bool `json:"exempt,omitempty"`
+	// ReplacesID names the certificate that the CA is told to be replaced (RFC 9773).
+	ReplacesID string `json:"replaces_id,omitempty"`
+	// Request is when the person asked for whom the key was made; zero: nobody did.
+	Request time.Time `json:"request,omitzero"`
+
 	Claim *claim `json:"claim,omitempty"` // nil: nobody is at it
 
-	Attempts int       `json:"attempts,omitempty"` // that failed
-	Error    string    `json:"error,omitempty"`    // of the last one; shows no secret
-	Next     time.Time `json:"next,omitzero"`      // not tried before
+	// Releases before this one kept failures here; see outlook.
+	Attempts int       `json:"attempts,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Next     time.Time `json:"next,omitzero"`
 }
 
 // want is what an order is for. Another want needs another order.
@@ -77,12 +87,10 @@ func (j *journal) owns(entry anycert.Entry) bool {
 	return err == nil && ours == anycert.SPKIOf(entry.Leaf)
 }
 
-// postponed is the error of an order that is not to be tried yet, or nil.
-func (j *journal) postponed(now time.Time) error {
-	if !now.Before(j.Next) {
-		return nil
-	}
-	return &anycert.PostponedError{Until: j.Next, Err: errors.New(j.Error)}
+// stored reports whether a process that died after its last step had stored what
+// the order was for.
+func (j *journal) stored(entry *anycert.Entry) bool {
+	return entry != nil && entry.Version > j.Replaces && j.owns(*entry)
 }
 
 // loadJournal reads a journal and its version; nil and 0 when there is none. A
@@ -120,4 +128,84 @@ func (i *Issuer) saveJournal(ctx context.Context, name string, expected int, j *
 		return 0, fmt.Errorf("writing the journal of the order: %w", err)
 	}
 	return version, nil
+}
+
+// update changes the journal and writes it, with our claim extended. It fails with
+// ErrClaimed when another process has written it since; that ends the work wherever it
+// is.
+func (w *work) update(ctx context.Context, change func(*journal)) error {
+	err := w.write(ctx, func(j *journal) {
+		change(j)
+		mine := identity()
+		mine.Holder, mine.Until = w.holder, w.now().Add(claimTime).UTC()
+		j.Claim = &mine
+	})
+	if errors.Is(err, anycert.ErrClaimed) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.lose != nil {
+			w.lose(err)
+		}
+	}
+	return err
+}
+
+// release changes the journal and gives the claim back, also when the order's
+// context has ended.
+func (w *work) release(ctx context.Context, change func(*journal)) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	return w.write(ctx, func(j *journal) {
+		change(j)
+		j.Claim = nil
+	})
+}
+
+// begun is the journal as it was written last. It must not be changed.
+func (w *work) begun() *journal {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.journal
+}
+
+func (w *work) write(ctx context.Context, change func(*journal)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := journal{}
+	if w.journal != nil {
+		next = *w.journal
+	}
+	change(&next)
+	version, err := w.saveJournal(ctx, w.certificate.Name, w.version, &next)
+	if err != nil {
+		return uncounted{err}
+	}
+	w.journal, w.version = &next, version
+	return nil
+}
+
+// discard ends the journal: what it holds is destroyed in all versions. The key is
+// taken out by check-and-set first, so that the order of another process, which
+// may have taken over, is not deleted. What an order without a certificate has taken
+// from the limits is given back.
+func (w *work) discard(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	if !w.journal.Done {
+		ended := w.journal
+		if err := w.write(ctx, func(j *journal) { *j = journal{Done: true} }); err != nil {
+			return fmt.Errorf("ending the order: %w", err)
+		}
+		w.at(Ended)
+		if !ended.stored(w.entry) {
+			w.restore(ctx, ended)
+		}
+	}
+	if err := w.records.Delete(ctx, anycert.KindOrder, w.certificate.Name); err != nil {
+		return uncounted{fmt.Errorf("destroying the journal of the order, which has ended: %w", err)}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.journal, w.version = nil, 0
+	return nil
 }

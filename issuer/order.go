@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -20,12 +21,12 @@ const pollTime = 5 * time.Minute
 
 // order leads the journal's order to its certificate, from wherever it stands.
 func (w *work) order(ctx context.Context, s *session, solver Prover) (*anycert.Bundle, error) {
-	order, resumed, err := w.current(ctx, s)
+	order, resumed, err := w.current(ctx, s, solver)
 	if err != nil {
 		return nil, err
 	}
 	if order.Status == acme.StatusPending {
-		if err := w.authorize(ctx, s, solver, order, resumed); err != nil {
+		if err := s.authorize(ctx, solver, w.want.Domains, order, resumed); err != nil {
 			return nil, err
 		}
 		if order, err = s.await(ctx, w.begun().Order, acme.StatusReady, acme.StatusProcessing, acme.StatusValid); err != nil {
@@ -47,7 +48,7 @@ func (w *work) order(ctx context.Context, s *session, solver Prover) (*anycert.B
 // current is the order that the journal names, if it is still of use, or a new
 // one. A CA that has an open order for the same names and account may return that
 // one again (Boulder does), so that an order whose URL was lost is found.
-func (w *work) current(ctx context.Context, s *session) (order acme.ExtendedOrder, resumed bool, err error) {
+func (w *work) current(ctx context.Context, s *session, solver Prover) (order acme.ExtendedOrder, resumed bool, err error) {
 	if w.begun().Order != "" {
 		order, err := s.order(w.begun().Order)
 		switch {
@@ -56,13 +57,22 @@ func (w *work) current(ctx context.Context, s *session) (order acme.ExtendedOrde
 		case err != nil && (!isRefusal(err) || isKind(err, "accountDoesNotExist")):
 			return acme.ExtendedOrder{}, false, fmt.Errorf("asking for the order: %w", err)
 		}
+		w.restore(ctx, w.begun())
+		if err := w.update(ctx, func(j *journal) { j.Order, j.Taken = "", false }); err != nil {
+			return acme.ExtendedOrder{}, false, err
+		}
+		if err := w.take(ctx); err != nil {
+			return acme.ExtendedOrder{}, false, err
+		}
 	}
 	if err := s.checkProfile(); err != nil {
 		return acme.ExtendedOrder{}, false, err
 	}
-	order, err = s.core.Orders.NewWithOptions(w.want.Domains, &api.OrderOptions{Profile: w.want.Profile})
-	if err != nil {
-		return acme.ExtendedOrder{}, false, fmt.Errorf("making the order: %w", s.problem(err))
+	if err := w.examine(ctx, s, solver); err != nil {
+		return acme.ExtendedOrder{}, false, err
+	}
+	if order, err = w.newOrder(ctx, s); err != nil {
+		return acme.ExtendedOrder{}, false, fmt.Errorf("making the order: %w", err)
 	}
 	if order.Location == "" {
 		return acme.ExtendedOrder{}, false, errors.New("making the order: the CA does not tell the order's URL")
@@ -75,6 +85,31 @@ func (w *work) current(ctx context.Context, s *session) (order acme.ExtendedOrde
 	return order, false, nil
 }
 
+// newOrder makes the order. A CA that will not have it replace a certificate is asked
+// for it without: it may have done so for an order of ours whose URL was lost in a
+// crash. Boulder counts an open order as the replacement and answers 409, and gives the
+// same order to a request without replaces; Pebble counts an order once it was
+// finalized, and makes a second one.
+func (w *work) newOrder(ctx context.Context, s *session) (acme.ExtendedOrder, error) {
+	order, err := s.newOrder(w.want.Domains, w.want.Profile, w.begun().ReplacesID)
+	if err == nil || w.begun().ReplacesID == "" || isKind(err, "accountDoesNotExist") || !isRefusal(err) {
+		return order, err
+	}
+	w.restore(ctx, w.begun())
+	if err := w.takeAs(ctx, "", false); err != nil {
+		return acme.ExtendedOrder{}, err
+	}
+	return s.newOrder(w.want.Domains, w.want.Profile, "")
+}
+
+func (s *session) newOrder(domains []string, profile, replaces string) (acme.ExtendedOrder, error) {
+	order, err := s.core.Orders.NewWithOptions(domains, &api.OrderOptions{Profile: profile, ReplacesCertID: replaces})
+	if errors.Is(err, errConflict) {
+		return acme.ExtendedOrder{}, &caError{kind: "alreadyReplaced", status: http.StatusConflict, error: errConflict}
+	}
+	return order, s.problem(err)
+}
+
 // checkProfile tells the profiles that there are, which a CA's refusal does not.
 func (s *session) checkProfile() error {
 	offered := s.core.GetDirectory().Meta.Profiles
@@ -82,9 +117,9 @@ func (s *session) checkProfile() error {
 		return nil
 	}
 	if len(offered) == 0 {
-		return fmt.Errorf("the CA offers no profiles: remove profile %s from the issuer", s.Profile)
+		return mend{fmt.Errorf("the CA offers no profiles: remove profile %s from the issuer", s.Profile)}
 	}
-	return fmt.Errorf("the CA offers no profile %s: use one of %s", s.Profile, problem(errors.New(strings.Join(slices.Sorted(maps.Keys(offered)), ", "))))
+	return mend{fmt.Errorf("the CA offers no profile %s: use one of %s", s.Profile, problem(errors.New(strings.Join(slices.Sorted(maps.Keys(offered)), ", "))))}
 }
 
 // finalize hands in the CSR.
@@ -135,7 +170,7 @@ func reason(details *acme.ProblemDetails) error {
 // poll calls done until it is true or fails: after as long as the CA asked for at
 // url, otherwise after pauses that grow from a quarter of a second to five.
 func (s *session) poll(ctx context.Context, url, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, pollTime, fmt.Errorf("the CA did not decide about %s within %s", what, pollTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, pollTime, slow(what))
 	defer cancel()
 	pause := 250 * time.Millisecond
 	for {
@@ -156,4 +191,9 @@ func (s *session) poll(ctx context.Context, url, what string, done func() (bool,
 		}
 		pause = min(2*pause, 5*time.Second)
 	}
+}
+
+// slow is a CA that does not decide.
+func slow(what string) error {
+	return &caError{theirs: true, error: fmt.Errorf("the CA did not decide about %s within %s", what, pollTime)}
 }

@@ -2,25 +2,190 @@ package issuer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/failures"
 )
 
-// outlooks are what the store keeps about the renewal of each certificate, as it was
-// read last.
-type outlooks struct {
-	mu    sync.Mutex
-	known map[string]outlook
-}
+// outlookSchema is the version of an outlook that this code writes, and the highest
+// that it reads.
+const outlookSchema = 1
 
-// outlook is what is kept about the renewal of one certificate. It holds no key.
+const (
+	// recallsAtOnce bounds the records that are read, and the CAs that are asked, at a
+	// time.
+	recallsAtOnce = 8
+	// changes bounds how often a record is read again because another process wrote it.
+	changes = 5
+)
+
+// outlook is what the store keeps about the renewal of one certificate, under
+// check-and-set. It holds no key.
 type outlook struct {
 	Schema int `json:"schema"`
+	// Advice is the CA's, about one certificate: another one has none yet.
+	Advice *advice `json:"advice,omitempty"`
+	// Failures are those since the last success, one for each issuer that failed.
+	Failures map[string]failure `json:"failures,omitempty"`
 }
 
-// Recall implements [anycert.Issuer].
+// outlooks are the outlooks of all certificates as they were read last.
+type outlooks struct {
+	mu    sync.Mutex
+	known map[string]recollection
+}
+
+// recollection is an outlook that was read. It is never changed in place.
+type recollection struct {
+	outlook
+	record int // version of the record; 0: there is none
+	entry  int // version of the certificate that it was read for; 0: there was none
+}
+
+func (o *outlooks) get(name string) (recollection, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	found, ok := o.known[name]
+	return found, ok
+}
+
+func (o *outlooks) keep(name string, read recollection) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.known == nil {
+		o.known = make(map[string]recollection)
+	}
+	o.known[name] = read
+}
+
+// Recall implements [anycert.Issuer]. A record is read once for each version of its
+// certificate, and again only when the CA is due to be asked; so a pass in which
+// nothing changed reads none.
 func (i *Issuer) Recall(ctx context.Context, wanted []anycert.Wanted, ask bool) error {
-	return errors.Join(i.recallRequests(ctx), i.recallBudgets(ctx))
+	errs := []error{i.recallRequests(ctx), i.recallBudgets(ctx, wanted), i.recallOutlooks(ctx, wanted)}
+	if ask {
+		errs = append(errs, i.seekAdvice(ctx, wanted))
+	}
+	return failures.Join(errs...)
+}
+
+func (i *Issuer) recallOutlooks(ctx context.Context, wanted []anycert.Wanted) error {
+	return atOnce(wanted, func(w anycert.Wanted) error {
+		name := w.Certificate.Name
+		known, ok := i.outlooks.get(name)
+		if _, ours := i.cas[w.Certificate.Issuer]; !ours || ok && known.entry == versionOf(w.Entry) {
+			return nil
+		}
+		_, err := i.recollect(ctx, name, versionOf(w.Entry))
+		return err
+	})
+}
+
+// atOnce calls f for each, for a few at a time, and joins what failed.
+func atOnce(wanted []anycert.Wanted, f func(anycert.Wanted) error) error {
+	errs := make([]error, len(wanted))
+	var group errgroup.Group
+	group.SetLimit(recallsAtOnce)
+	for n, w := range wanted {
+		group.Go(func() error {
+			errs[n] = f(w)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return failures.Join(errs...)
+}
+
+func versionOf(entry *anycert.Entry) int {
+	if entry == nil {
+		return 0
+	}
+	return entry.Version
+}
+
+// recollect reads the outlook of a certificate whose current version is entry.
+func (i *Issuer) recollect(ctx context.Context, name string, entry int) (recollection, error) {
+	read, err := i.loadOutlook(ctx, name)
+	if err != nil {
+		return recollection{}, err
+	}
+	read.entry = entry
+	i.outlooks.keep(name, read)
+	return read, nil
+}
+
+// loadOutlook reads a record; an empty outlook when there is none. One of a newer
+// schema is an error: it is neither heeded nor overwritten. With ErrMalformed comes an
+// empty outlook that may be written in its place: what it held can be asked again, and
+// no certificate expires for it.
+func (i *Issuer) loadOutlook(ctx context.Context, name string) (recollection, error) {
+	text, version, err := i.records.Load(ctx, anycert.KindRenewal, name)
+	if errors.Is(err, anycert.ErrNotFound) {
+		return recollection{}, nil
+	}
+	if err != nil {
+		return recollection{}, fmt.Errorf("reading what is known about the renewal of certificate %s: %w", name, err)
+	}
+	read := recollection{record: version}
+	if err := json.Unmarshal([]byte(text.Reveal()), &read.outlook); err != nil || read.Schema < 1 {
+		return recollection{record: version}, fmt.Errorf("the record %s/%s is not readable, and is written anew: %w", anycert.KindRenewal, name, anycert.ErrMalformed)
+	}
+	if read.Schema > outlookSchema {
+		return recollection{}, fmt.Errorf("the record %s/%s was written by a newer anycert (schema %d, this one knows %d): upgrade this one, or let the newer one do its work",
+			anycert.KindRenewal, name, read.Schema, outlookSchema)
+	}
+	return read, nil
+}
+
+// saveOutlook writes an outlook as the version after expected.
+func (i *Issuer) saveOutlook(ctx context.Context, name string, expected int, next outlook) (int, error) {
+	next.Schema = outlookSchema
+	text, err := json.Marshal(next)
+	if err == nil {
+		expected, err = i.records.Save(ctx, anycert.KindRenewal, name, expected, anycert.NewSecret(string(text)))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("keeping what is known about the renewal of certificate %s: %w", name, err)
+	}
+	return expected, nil
+}
+
+// amend changes the record of a certificate and what is known of it here. Where
+// another process wrote it meanwhile, change is called again with what that one wrote.
+// change must not touch what it is given but by replacing fields, and reports whether
+// anything is to be written.
+func (i *Issuer) amend(ctx context.Context, name string, entry int, change func(*outlook) bool) (recollection, error) {
+	for try := 1; ; try++ {
+		read, err := i.loadOutlook(ctx, name)
+		if err != nil && !errors.Is(err, anycert.ErrMalformed) {
+			return recollection{}, err
+		}
+		read.entry = entry
+		if !change(&read.outlook) {
+			i.outlooks.keep(name, read)
+			return read, nil
+		}
+		read.record, err = i.saveOutlook(ctx, name, read.record, read.outlook)
+		if err == nil {
+			i.outlooks.keep(name, read)
+			return read, nil
+		}
+		if !errors.Is(err, anycert.ErrConflict) || try == changes {
+			return recollection{}, err
+		}
+	}
+}
+
+// without are the failures of all issuers but one.
+func without(all map[string]failure, issuer string) map[string]failure {
+	rest := maps.Clone(all)
+	delete(rest, issuer)
+	return rest
 }

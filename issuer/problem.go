@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +18,7 @@ type caError struct {
 	kind       string        // of RFC 8555, section 6.7, without its prefix; empty when it was no problem document
 	status     int           // of HTTP; 0 when it was no problem document
 	retryAfter time.Duration // that the CA asks for
+	theirs     bool          // it failed on the CA's own side, or on the way there
 	error
 }
 
@@ -33,20 +35,47 @@ func problem(err error, secrets ...string) error {
 	if !errors.As(err, &details) {
 		return &caError{error: r.Error(err)}
 	}
+	kind := strings.TrimPrefix(r.Text(details.Type), "urn:ietf:params:acme:error:")
 	return &caError{
-		kind:   strings.TrimPrefix(r.Text(details.Type), "urn:ietf:params:acme:error:"),
+		kind:   kind,
 		status: details.HTTPStatus,
+		theirs: details.HTTPStatus >= 500 || kind == "serverInternal" || kind == "badNonce", // lego tried that for 20 s
 		error:  errors.New("the CA answers " + r.Text(words(details))),
 	}
 }
 
-// problem also keeps the Retry-After of the answer.
-func (s *session) problem(err error) error {
-	failure := problem(err)
-	if details := new(acme.ProblemDetails); errors.As(err, &details) {
-		failure.(*caError).retryAfter = s.bound.retryAfter(details.URL)
+// problem also keeps the Retry-After of the answer, and whose fault it was that there
+// is none.
+func (b *bound) problem(err error, secrets ...string) error {
+	if err == nil {
+		return nil
 	}
+	if never := (uncounted{}); errors.As(err, &never) { // the request was not made
+		return never
+	}
+	failure := problem(err, secrets...)
+	told := failure.(*caError)
+	details := new(acme.ProblemDetails)
+	if errors.As(err, &details) {
+		told.retryAfter = b.retryAfter(details.URL)
+		return failure
+	}
+	if errors.As(err, new(mend)) || distrusted(err) {
+		return mend{failure}
+	}
+	told.theirs = true
 	return failure
+}
+
+// problem is that of the session's requests.
+func (s *session) problem(err error, secrets ...string) error {
+	return s.bound.problem(err, secrets...)
+}
+
+// distrusted reports whether the CA's own TLS certificate is one that no configured
+// authority vouches for, or another host's.
+func distrusted(err error) bool {
+	return errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError))
 }
 
 // words are the kind, the detail and the subproblems of a problem document.

@@ -13,11 +13,22 @@ import (
 // short is the lifetime below which a certificate is renewed at its half.
 const short = 10 * 24 * time.Hour
 
-// Renewal implements [anycert.Issuer]. A certificate is due when a third of its
-// lifetime is left, or half of one below ten days; that needs no change as
-// lifetimes shrink. It is due at once when it is not what is declared any more.
+// Renewal implements [anycert.Issuer]. A certificate is due at once when it has
+// expired, when a person asked for another one, and when it is not what is declared any
+// more; else when its CA advises it (RFC 9773), as far as a fifth of its lifetime is
+// left then; else when a third of its lifetime is left, or half of one below ten days.
+// That needs no change as lifetimes shrink.
 func (i *Issuer) Renewal(certificate anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
-	config, ok := i.configs[certificate.Issuer]
+	known, _ := i.outlooks.get(certificate.Name)
+	renewal := i.renewal(certificate, entry, known.outlook, now)
+	if renewal.Due(now) {
+		renewal.Failure = i.failed(certificate, entry, known.outlook, now)
+	}
+	return renewal
+}
+
+func (i *Issuer) renewal(certificate anycert.Certificate, entry *anycert.Entry, known outlook, now time.Time) anycert.Renewal {
+	_, ok := i.configs[certificate.Issuer]
 	switch {
 	case certificate.Issuer == "":
 		return anycert.Renewal{Reason: "someone else keeps it"}
@@ -26,29 +37,78 @@ func (i *Issuer) Renewal(certificate anycert.Certificate, entry *anycert.Entry, 
 	case !ok:
 		return anycert.Renewal{Reason: fmt.Sprintf("no issuer is named %s", certificate.Issuer)}
 	case entry == nil || entry.Leaf == nil:
-		return anycert.Renewal{At: now, Reason: "nothing was issued yet"}
+		return anycert.Renewal{At: now, Reason: "nothing was issued yet", Urgency: anycert.New}
 	case now.After(entry.Leaf.NotAfter):
-		return anycert.Renewal{At: now, Reason: "it has expired"}
+		return anycert.Renewal{At: now, Reason: "it has expired", Urgency: anycert.Expired}
 	}
-	if reason := changed(certificate, config, *entry); reason != "" {
-		return anycert.Renewal{At: now, Reason: reason}
+	usual := byAdvice(entry.Leaf, known)
+	urgency := usual.near(entry.Leaf, now)
+	if request := i.requested(certificate.Name, entry.Version); request != nil {
+		return asked(*request, urgency, now)
 	}
-	return byLifetime(entry.Leaf)
+	if reason := i.changed(certificate, *entry); reason != "" {
+		return anycert.Renewal{At: now, Reason: reason, Urgency: max(urgency, anycert.New)}
+	}
+	return anycert.Renewal{At: usual.At, Reason: usual.Reason, Urgency: urgency}
 }
 
-// byLifetime is the rule for a certificate that is as declared.
-func byLifetime(leaf *x509.Certificate) anycert.Renewal {
-	lifetime := leaf.NotAfter.Sub(leaf.NotBefore)
-	left, reason := lifetime/3, "a third of its lifetime is left"
-	if lifetime < short {
-		left, reason = lifetime/2, "half of its lifetime is left"
+// moment is when a certificate that is as declared is renewed.
+type moment struct {
+	At     time.Time
+	Reason string
+	ends   time.Time // of the window that the CA advised; zero: none
+}
+
+// byAdvice follows the CA, or the lifetime where it gave no advice.
+func byAdvice(leaf *x509.Certificate, known outlook) moment {
+	a := known.about(leaf)
+	if a == nil || a.Chosen.IsZero() {
+		return byLifetime(leaf)
 	}
-	return anycert.Renewal{At: leaf.NotAfter.Add(-left), Reason: reason}
+	reason := fmt.Sprintf("the CA advises %s to %s", stamp(a.Start), stamp(a.End))
+	if a.Explanation != "" {
+		reason += " (" + a.Explanation + ")"
+	}
+	if last := latest(leaf); a.Chosen.After(last) {
+		return moment{At: last, Reason: "a fifth of its lifetime is left, and " + reason, ends: a.End}
+	}
+	return moment{At: a.Chosen, Reason: reason, ends: a.End}
+}
+
+// byLifetime is the rule without advice.
+func byLifetime(leaf *x509.Certificate) moment {
+	left, reason := lifetime(leaf)/3, "a third of its lifetime is left"
+	if lifetime(leaf) < short {
+		left, reason = lifetime(leaf)/2, "half of its lifetime is left"
+	}
+	return moment{At: leaf.NotAfter.Add(-left), Reason: reason}
+}
+
+// near is the urgency that time alone gives: a renewal that has lost half of the time
+// that it had, or whose CA advised it for a time that has passed, is no routine.
+func (m moment) near(leaf *x509.Certificate, now time.Time) anycert.Urgency {
+	overdue := leaf.NotAfter.Sub(now) < leaf.NotAfter.Sub(m.At)/2
+	if overdue || !m.ends.IsZero() && m.ends.Before(now) {
+		return anycert.NearExpiry
+	}
+	return anycert.Routine
+}
+
+// asked is the renewal that a person asked for.
+func asked(request anycert.Request, urgency anycert.Urgency, now time.Time) anycert.Renewal {
+	who := request.By
+	if who == "" {
+		who = "a person"
+	}
+	if request.Compromised {
+		return anycert.Renewal{At: now, Reason: who + " asked for it: its key is known to others", Urgency: max(urgency, anycert.Compromised)}
+	}
+	return anycert.Renewal{At: now, Reason: who + " asked for it", Urgency: max(urgency, anycert.New)}
 }
 
 // changed tells what is not as declared, or "". What a person wrote has no origin
-// to compare.
-func changed(certificate anycert.Certificate, config Config, entry anycert.Entry) string {
+// to compare. Each of the certificate's issuers is as declared, in its own terms.
+func (i *Issuer) changed(certificate anycert.Certificate, entry anycert.Entry) string {
 	if !sameNames(entry.Leaf.DNSNames, certificate.Domains) {
 		return "the domains changed: " + difference(entry.Leaf.DNSNames, certificate.Domains)
 	}
@@ -56,10 +116,11 @@ func changed(certificate anycert.Certificate, config Config, entry anycert.Entry
 		return fmt.Sprintf("the key type changed to %s", certificate.KeyType)
 	}
 	origin := entry.Origin
+	config, ok := i.configs[origin.Issuer]
 	switch {
-	case origin == anycert.Origin{}:
+	case origin.Issuer == "":
 		return ""
-	case origin.Issuer != certificate.Issuer:
+	case !ok || !slices.Contains(certificate.Issuers(), origin.Issuer):
 		return fmt.Sprintf("the issuer changed from %s to %s", origin.Issuer, certificate.Issuer)
 	case origin.Directory != config.DirectoryURL():
 		return "the issuer's directory changed to " + config.DirectoryURL()

@@ -2,9 +2,6 @@ package issuer
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -20,25 +17,23 @@ const lastWords = 4 * time.Second
 // work is one order under way.
 type work struct {
 	*Issuer
-	ca          *ca
+	ca          *ca // whose turn it is
 	certificate anycert.Certificate
 	want        want
 
-	entry *anycert.Entry // what the store has; nil when nothing
-	due   bool
+	entry   *anycert.Entry // what the store has; nil when nothing
+	renewal anycert.Renewal
+	known   outlook          // as it was read when the work was opened
+	request *anycert.Request // of a person, about that entry; nil: none
 
 	mu      sync.Mutex // of the journal: steps and heartbeat write it
 	journal *journal   // never changed in place
 	version int
+	lose    context.CancelCauseFunc // ends the work when the claim is lost; nil before it is kept
 }
 
-// uncounted is a failure that is not the order's: of the store, or of what is
-// read before the CA is asked. It spaces no attempts.
-type uncounted struct{ error }
-
-func (e uncounted) Unwrap() error { return e.error }
-
-// open reads the journal and the store and tells whether there is nothing to do.
+// open reads what the store has, the journal, and what is known about the renewal, and
+// tells whether there is nothing to do, or nothing yet.
 func (w *work) open(ctx context.Context) (anycert.Entry, bool, error) {
 	var err error
 	if w.journal, w.version, err = w.loadJournal(ctx, w.certificate.Name); err != nil {
@@ -47,40 +42,34 @@ func (w *work) open(ctx context.Context) (anycert.Entry, bool, error) {
 	if err := w.look(ctx); err != nil {
 		return anycert.Entry{}, false, err
 	}
+	if err := w.recall(ctx); err != nil {
+		return anycert.Entry{}, false, err
+	}
 	if w.journal != nil {
 		if w.journal.Claim.held(w.holder, w.now()) {
 			return anycert.Entry{}, false, anycert.ErrClaimed
 		}
-		if w.journal.Done || !w.due || w.journal.stored(w.entry) {
+		if w.journal.stored(w.entry) {
+			w.spent(ctx, w.journal)
+		}
+		if w.journal.Done || !w.due() || w.journal.stored(w.entry) {
 			if err := w.discard(ctx); err != nil {
 				return anycert.Entry{}, false, err
 			}
 		}
 	}
 	switch {
-	case !w.due && w.entry != nil:
+	case !w.due() && w.entry != nil:
 		return *w.entry, true, nil
-	case !w.due:
-		return anycert.Entry{}, false, errors.New(w.Renewal(w.certificate, nil, w.now()).Reason)
+	case !w.due():
+		return anycert.Entry{}, false, errors.New(w.renewal.Reason)
 	}
-	if w.journal != nil && w.journal.want.equal(w.want) {
-		return anycert.Entry{}, false, w.journal.postponed(w.now())
-	}
-	return anycert.Entry{}, false, nil
-}
-
-// stored reports whether a process that died after its last step had stored what
-// the order was for.
-func (j *journal) stored(entry *anycert.Entry) bool {
-	return entry != nil && entry.Version > j.Replaces && j.owns(*entry)
+	return anycert.Entry{}, false, w.choose()
 }
 
 // look reads what the store has.
 func (w *work) look(ctx context.Context) error {
-	entry, err := w.store.Stat(ctx, w.certificate.Name)
-	if errors.Is(err, anycert.ErrUnindexed) {
-		entry, err = w.store.Index(ctx, w.certificate.Name)
-	}
+	entry, err := w.stat(ctx, w.certificate.Name)
 	switch {
 	case errors.Is(err, anycert.ErrNotFound):
 		w.entry = nil
@@ -89,184 +78,111 @@ func (w *work) look(ctx context.Context) error {
 	default:
 		w.entry = &entry
 	}
-	now := w.now()
-	w.due = w.Renewal(w.certificate, w.entry, now).Due(now)
+	w.judge()
 	return nil
+}
+
+// judge finds out whether what the store has is due.
+func (w *work) judge() {
+	w.renewal = w.Renewal(w.certificate, w.entry, w.now())
+	w.request = w.requested(w.certificate.Name, versionOf(w.entry))
+}
+
+func (w *work) due() bool { return w.renewal.Due(w.now()) }
+
+// recall reads what is known about the renewal, which another process may have written,
+// and judges again.
+func (w *work) recall(ctx context.Context) error {
+	read, err := w.recollect(ctx, w.certificate.Name, versionOf(w.entry))
+	if err != nil && !errors.Is(err, anycert.ErrMalformed) {
+		return uncounted{err}
+	}
+	w.known = read.outlook
+	w.judge()
+	return nil
+}
+
+// choose finds the issuer whose turn it is. An order that was begun and has not failed
+// goes on where it was begun. The error is a *PostponedError while nobody is to be
+// asked.
+func (w *work) choose() error {
+	now := w.now()
+	begun := w.journal != nil && w.goesOn()
+	if !begun {
+		c, until := w.turn(w.certificate, w.entry, w.known, now)
+		if w.turnTo(c); !until.IsZero() {
+			failed := w.failed(w.certificate, w.entry, w.known, now)
+			return &anycert.PostponedError{Until: until, Err: errors.New(failed.Text)}
+		}
+		if err := w.olderFailure(now); err != nil {
+			return err
+		}
+	}
+	if begun && (w.journal.Taken || w.journal.Order != "") {
+		return nil
+	}
+	return w.peek(now)
+}
+
+func (w *work) turnTo(c *ca) { w.ca, w.want = c, c.wants(w.certificate) }
+
+// goesOn reports whether the journal's order is to be gone on with, and turns to its
+// issuer.
+func (w *work) goesOn() bool {
+	for _, name := range w.certificate.Issuers() {
+		c, ok := w.cas[name]
+		if !ok || !w.journal.want.equal(c.wants(w.certificate)) {
+			continue
+		}
+		if _, failed := w.known.failure(name, w.entry); failed || w.journal.Attempts > 0 {
+			return false
+		}
+		w.turnTo(c)
+		return true
+	}
+	return false
+}
+
+// olderFailure heeds one that an older release kept in the journal.
+func (w *work) olderFailure(now time.Time) error {
+	j := w.journal
+	if j == nil || j.Attempts == 0 || !j.want.equal(w.want) || !now.Before(j.Next) || w.request != nil {
+		return nil
+	}
+	return &anycert.PostponedError{Until: j.Next, Err: errors.New(j.Error)}
 }
 
 // prepare reads the credentials and looks for challenge records that are somebody
-// else's. What is wrong here is told without having troubled the CA, and is tried
-// again whenever one is asked.
+// else's. What is wrong here is told without having troubled the CA.
 func (w *work) prepare(ctx context.Context) (Prover, error) {
 	solver, err := w.prover(ctx, w.ca.Config)
-	if err != nil {
-		return nil, err
+	if err == nil && !w.resumes() {
+		err = solver.Look(ctx, w.want.Domains)
 	}
-	if w.journal == nil || w.journal.Order == "" || !w.journal.want.equal(w.want) {
-		return solver, solver.Look(ctx, w.want.Domains)
+	switch {
+	case err == nil:
+		return solver, nil
+	case ctx.Err() != nil:
+		return nil, uncounted{err}
 	}
-	return solver, nil
+	return nil, unreadable(err)
 }
 
-// claim writes the intent, or our name into the journal of an order that was
-// begun before.
-func (w *work) claim(ctx context.Context) error {
-	intent := journal{want: w.want}
-	if w.journal != nil && w.journal.want.equal(w.want) {
-		if w.journal.Key != "" {
-			return w.update(ctx, func(*journal) {})
-		}
-		intent = *w.journal // the CA rejected its key
-	}
-	if w.entry != nil {
-		intent.Replaces = w.entry.Version
-	}
-	key, err := w.newKey(ctx)
-	if err != nil {
-		return err
-	}
-	if err := intent.setKey(key, w.want.Domains); err != nil {
-		return err
-	}
-	if err := w.update(ctx, func(j *journal) { *j = intent }); err != nil {
-		return err
-	}
-	w.at(IntentWritten)
-	return nil
+// resumes reports whether the journal has an order that is to be gone on with.
+func (w *work) resumes() bool { return w.fits() && w.journal.Order != "" }
+
+// fits reports whether the journal is about what is wanted now.
+func (w *work) fits() bool {
+	return w.journal != nil && w.journal.want.equal(w.want) && !w.outdated()
 }
 
-// newKey is a new one, or that of the current version when it is to be kept.
-func (w *work) newKey(ctx context.Context) (crypto.Signer, error) {
-	if w.want.ReuseKey && w.entry != nil {
-		bundle, err := w.store.Get(ctx, w.certificate.Name, w.entry.Version)
-		if err != nil {
-			return nil, fmt.Errorf("reading the key that is to be kept: %w", err)
-		}
-		if kind, err := anycert.KeyTypeOf(bundle.Signer().Public()); err == nil && kind == w.want.KeyType {
-			return bundle.Signer(), nil
-		}
-	}
-	return w.want.KeyType.Generate()
+// outdated reports whether the journal's key is older than a person's wish for another:
+// it may be the one that others know.
+func (w *work) outdated() bool {
+	return w.anotherKey() && !w.journal.Request.Equal(w.request.Time)
 }
 
-// setKey puts a key and the CSR for it into the journal. The CSR names no subject:
-// the CA takes the names from the order.
-func (j *journal) setKey(key crypto.Signer, domains []string) error {
-	text, err := anycert.MarshalKey(key)
-	if err != nil {
-		return err
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: domains}, key)
-	if err != nil {
-		return fmt.Errorf("making the certificate request: %w", err)
-	}
-	j.Key, j.CSR = text.Reveal(), csr
-	return nil
-}
-
-// update changes the journal and writes it, with our claim extended. It fails with
-// ErrClaimed when another process has written it since.
-func (w *work) update(ctx context.Context, change func(*journal)) error {
-	return w.write(ctx, func(j *journal) {
-		change(j)
-		mine := identity()
-		mine.Holder, mine.Until = w.holder, w.now().Add(claimTime).UTC()
-		j.Claim = &mine
-	})
-}
-
-// release changes the journal and gives the claim back, also when the order's
-// context has ended.
-func (w *work) release(ctx context.Context, change func(*journal)) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-	defer cancel()
-	return w.write(ctx, func(j *journal) {
-		change(j)
-		j.Claim = nil
-	})
-}
-
-// begun is the journal as it was written last. It must not be changed.
-func (w *work) begun() *journal {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.journal
-}
-
-func (w *work) write(ctx context.Context, change func(*journal)) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	next := journal{}
-	if w.journal != nil {
-		next = *w.journal
-	}
-	change(&next)
-	version, err := w.saveJournal(ctx, w.certificate.Name, w.version, &next)
-	if err != nil {
-		return uncounted{err}
-	}
-	w.journal, w.version = &next, version
-	return nil
-}
-
-// discard ends the journal: what it holds is destroyed in all versions. The key is
-// taken out by check-and-set first, so that the order of another process, which
-// may have taken over, is not deleted.
-func (w *work) discard(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-	defer cancel()
-	if !w.journal.Done {
-		if err := w.write(ctx, func(j *journal) { *j = journal{Done: true} }); err != nil {
-			return fmt.Errorf("ending the order: %w", err)
-		}
-		w.at(Ended)
-	}
-	if err := w.records.Delete(ctx, anycert.KindOrder, w.certificate.Name); err != nil {
-		return uncounted{fmt.Errorf("destroying the journal of the order, which has ended: %w", err)}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.journal, w.version = nil, 0
-	return nil
-}
-
-// keep extends the claim until stop is called. The context that it returns ends
-// when the claim is lost.
-func (w *work) keep(ctx context.Context) (kept context.Context, stop func()) {
-	kept, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(beat)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-kept.Done():
-				return
-			case <-ticker.C:
-				if err := w.beat(kept); err != nil {
-					cancel(err)
-				}
-			}
-		}
-	}()
-	return kept, func() {
-		cancel(context.Canceled)
-		<-done
-	}
-}
-
-// beat extends the claim once. A store that is away for a moment is waited for as
-// long as the claim holds.
-func (w *work) beat(ctx context.Context) error {
-	err := w.update(ctx, func(*journal) {})
-	if err == nil || errors.Is(err, anycert.ErrClaimed) {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.now().Before(w.journal.Claim.Until) {
-		return nil
-	}
-	return fmt.Errorf("the claim on the order could not be extended: %w", err)
+// anotherKey reports whether a person asked for one.
+func (w *work) anotherKey() bool {
+	return w.request != nil && (w.request.RotateKey || w.request.Compromised)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/anycert/anycert"
@@ -125,5 +126,56 @@ func (c *changes) journals(err error) {
 	}
 	if c.news("journals", text, err == nil) && err != nil {
 		c.log.Warn("unfinished orders could not be listed", "reason", err)
+	}
+}
+
+// waits logs that the CA's limits hold an order back, once from its begin to its end.
+func (c *changes) waits(certificate anycert.Certificate, slot anycert.Slot, waits bool) {
+	about := "limits " + certificate.Name
+	if !waits {
+		c.news(about, "", true)
+		return
+	}
+	if c.news(about, slot.Reason, false) {
+		c.log.Info("order waits for the CA's limits", "certificate", certificate.Name, "issuer", certificate.Issuer,
+			"urgency", slot.Urgency.String(), "until", slot.At, "reason", slot.Reason)
+	}
+}
+
+// recalled logs that what the store keeps about renewals could not be read, or the CA
+// not be asked for its advice.
+func (c *changes) recalled(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if c.news("recall", text, err == nil) && err != nil {
+		c.log.Warn("not all is known about the next renewals", "reason", err)
+	}
+}
+
+// request logs how what a person asked for goes on. lacks are the places that were not
+// seen to serve the new certificate when the deadline had passed.
+func (c *changes) request(name string, request anycert.Request, lacks []lack, done bool, err error) {
+	attrs := []any{"certificate", name, "by", request.By, "asked", request.Time}
+	if len(lacks) > 0 {
+		places := make([]string, len(lacks))
+		for i, l := range lacks {
+			places[i] = l.String()
+		}
+		attrs = append(attrs, "not_served_at", strings.Join(places, ", "))
+	}
+	about := "request " + name
+	switch {
+	case err != nil:
+		if c.news(about, err.Error(), false) {
+			c.log.Error("what was asked for is not done", append(attrs, "reason", err)...)
+		}
+	case done && len(lacks) > 0:
+		c.news(about, "", true)
+		c.log.Warn("revoked at the deadline, although not every place was seen to serve the new certificate", attrs...)
+	case done:
+		c.news(about, "", true)
+		c.log.Info("what was asked for is done", attrs...)
 	}
 }

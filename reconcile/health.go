@@ -25,7 +25,9 @@ type Health struct {
 
 	storeRead    time.Time // when the store last answered for every certificate that is not suspended
 	certificates []CertificateState
-	overdue      []string // certificates that should have been obtained, and why they were not
+	overdue      []string          // certificates that should have been obtained, and why they were not
+	plights      map[string]plight // by certificate
+	answers      standing          // of the store
 	issuers      []string
 	sinks        map[string]*record
 }
@@ -61,7 +63,9 @@ func (h *Health) configured(hub *Hub) {
 		known.configured(agent)
 		h.sinks[agent.Name] = known
 	}
-	h.readAs(hub.states(nil, time.Now()))
+	states := hub.states(nil, time.Now())
+	h.suffer(hub.plights(nil, slices.Clone(states), time.Now()))
+	h.readAs(states)
 }
 
 func (h *Health) turned(now time.Time, next time.Duration) {
@@ -80,14 +84,24 @@ func (h *Health) passed(sink string, began, ended time.Time, promises []Promise)
 }
 
 // read takes note of what the store said, and of what should have been obtained.
-func (h *Health) read(now time.Time, certificates []CertificateState, overdue []string) {
+func (h *Health) read(now time.Time, certificates []CertificateState, plights map[string]plight, overdue []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.overdue = overdue
+	h.suffer(plights)
 	h.readAs(certificates)
+	h.answers.saw(silence(certificates, plights), now)
 	if !slices.ContainsFunc(certificates, func(c CertificateState) bool { return !c.answered() }) {
 		h.storeRead = now
 	}
+}
+
+// suffer puts plights in the place of those before.
+func (h *Health) suffer(plights map[string]plight) {
+	for name, p := range plights {
+		plights[name] = p.after(h.plights[name], h.orders.failure(name))
+	}
+	h.plights = plights
 }
 
 // readAs puts certificates in the place of what was known of them.

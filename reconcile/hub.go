@@ -29,6 +29,7 @@ type Hub struct {
 	orders  *orders
 	rivals  *rivals
 	first   *firstLook
+	seen    *evidence
 }
 
 // New makes a hub. Changes of what it sees and everything that it does are logged to
@@ -41,7 +42,7 @@ func New(parts Parts, log *slog.Logger) *Hub {
 		memory:  new(memory),
 	}
 	h.orders = newOrders(h.log)
-	h.rivals = new(rivals)
+	h.rivals, h.seen = new(rivals), new(evidence)
 	h.first = newFirstLook(parts.Agents)
 	return h
 }
@@ -58,6 +59,7 @@ func (h *Hub) With(parts Parts) *Hub {
 func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 	concerned := h.concerned(only)
 	truth := readTruth(ctx, h.Store, concerned)
+	_ = h.recall(ctx, wanted(concerned, truth), false, storeTimeout) // an auditor may have no right to that
 	look := h.assessment(truth, only, nil)
 	report := h.report(concerned, truth, look.now)
 	report.Promises = h.compare(ctx, look)
@@ -70,9 +72,13 @@ func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 // are kept. Like Audit, it changes nothing and reads no key.
 func (h *Hub) Status(ctx context.Context) *Report {
 	truth := readTruth(ctx, h.Store, h.Certificates)
+	recalled := h.recall(ctx, wanted(h.Certificates, truth), false, storeTimeout)
 	look := h.assessment(truth, Only{}, nil)
 	report := h.report(h.Certificates, truth, look.now)
 	report.Promises = h.compare(ctx, look)
+	if recalled != nil {
+		report.Notes = append(report.Notes, "not all is known about the next renewals: "+recalled.Error())
+	}
 	return report
 }
 
@@ -102,7 +108,7 @@ func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 	if !options.NoIssue {
 		limited, cancel := withTimeout(ctx, options.Timeout)
 		defer cancel()
-		due := h.orders.due(ctx, h.Issuer, concerned, truth, time.Now())
+		due := h.plan(limited, concerned, truth)
 		h.orders.all(limited, h.Issuer, due, func() {})
 		if len(due) > 0 {
 			truth = h.truth(ctx, concerned)
@@ -114,6 +120,9 @@ func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 	look := h.assessment(truth, options.Only, options.AcceptStore)
 	report := h.report(concerned, truth, look.now)
 	report.Promises = h.each(options.Only, func(agent Agent) []Promise { return h.pass(ctx, agent, look) })
+	if !options.NoIssue {
+		h.settle(ctx, concerned, truth)
+	}
 	return report
 }
 
@@ -138,6 +147,9 @@ func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise 
 			continue
 		}
 		h.log.promise(p)
+	}
+	if ctx.Err() == nil && look.only.Target == "" {
+		h.seen.put(agent.Name, promises)
 	}
 	return promises
 }
@@ -204,8 +216,16 @@ func (h *Hub) each(only Only, do func(Agent) []Promise) []Promise {
 // report describes certificates; the promises are filled in by the caller.
 func (h *Hub) report(certificates []anycert.Certificate, truth Truth, now time.Time) *Report {
 	report := &Report{Schema: reportSchema, Time: now.UTC(), Promises: []Promise{}, Certificates: []CertificateStatus{}}
+	requests, held := h.requests(), h.held(certificates, truth, now)
 	for _, certificate := range certificates {
-		report.Certificates = append(report.Certificates, h.certificate(certificate, truth[certificate.Name], now))
+		status := h.certificate(certificate, truth[certificate.Name], now)
+		if request, ok := requests[certificate.Name]; ok && !certificate.Suspended {
+			status.Request = requestStatus(request)
+		}
+		if slot, waits := held[certificate.Name]; waits {
+			status.Waits, status.WaitsFor = &slot.At, slot.Reason
+		}
+		report.Certificates = append(report.Certificates, status)
 	}
 	for _, agent := range h.Agents {
 		if agent.Suspended {
@@ -225,10 +245,14 @@ func (h *Hub) certificate(c anycert.Certificate, known Known, now time.Time) Cer
 	} else {
 		status.Err = unlessAbsent(known.Err)
 	}
-	if renewal := h.renewal(c, known, now); !renewal.At.IsZero() {
+	renewal := h.renewal(c, known, now)
+	if !renewal.At.IsZero() {
 		status.Renewal, status.Why = &renewal.At, renewal.Reason
 	}
-	if err := h.orders.failure(c.Name); err != nil {
+	if f := renewal.Failure; f != nil {
+		status.Failure = &FailureStatus{f.Class, f.Issuer, f.Text, f.Attempts, f.Since, f.Last, f.Next}
+	}
+	if err := h.failure(c.Name, renewal); err != nil {
 		status.Err = err
 	}
 	if c.Suspended { // on purpose: what is wrong with it is not looked at
@@ -247,4 +271,16 @@ func (h *Hub) renewal(c anycert.Certificate, known Known, now time.Time) anycert
 		return anycert.Renewal{}
 	}
 	return h.Issuer.Renewal(c, known.Entry, now)
+}
+
+// held are the certificates that are due and that the CA's limits hold back.
+func (h *Hub) held(certificates []anycert.Certificate, truth Truth, now time.Time) map[string]anycert.Slot {
+	if h.Issuer == nil {
+		return nil
+	}
+	due := slices.DeleteFunc(wanted(certificates, truth), func(w anycert.Wanted) bool {
+		return !h.Issuer.Renewal(w.Certificate, w.Entry, now).Due(now)
+	})
+	_, held := byUrgency(h.Issuer, due, nil, now)
+	return held
 }

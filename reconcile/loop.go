@@ -178,7 +178,8 @@ func (r *round) read() {
 			replace(box, look)
 		}
 		now := time.Now()
-		r.health.read(now, r.hub.states(truth, now), r.hub.overdue(truth, now))
+		states := r.hub.states(truth, now)
+		r.health.read(now, states, r.hub.plights(truth, states, now), r.hub.overdue(truth, now))
 		r.obtain(truth)
 	}
 }
@@ -187,10 +188,7 @@ func (r *round) read() {
 // does not wait for them: a slow CA delays no pass. Orders end as soon as the end is
 // asked for, since they need the grace to tidy up, and are gone on with later.
 func (r *round) obtain(truth Truth) {
-	due := r.hub.orders.due(r.work, r.hub.Issuer, r.hub.Certificates, truth, time.Now())
-	r.wait.Go(func() {
-		r.hub.orders.all(r.asked, r.hub.Issuer, due, func() { offer(r.wake, struct{}{}) })
-	})
+	r.wait.Go(func() { r.hub.obtain(r.asked, truth, func() { offer(r.wake, struct{}{}) }) })
 }
 
 // serve does the passes of one sink.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anycert/anycert"
@@ -14,16 +16,21 @@ import (
 // ordersAtOnce bounds the certificates that one process obtains at the same time.
 const ordersAtOnce = 8
 
-// orders obtains what is due. It decides when to ask the issuer and keeps one order
-// for each certificate under way in this process; the issuer keeps it one for all
-// processes.
+// orders obtains what is due, the most urgent first. It decides when to ask the issuer
+// and keeps one order for each certificate under way in this process; the issuer keeps
+// it one for all processes.
 type orders struct {
 	changed *changes
-	slots   chan struct{}
+
+	planning atomic.Bool // what is to be obtained is being found out
 
 	mu       sync.Mutex
+	queue    []anycert.Wanted // by urgency: what was found to be due last
+	workers  int              // that take from the queue
 	underWay map[string]bool
 	failed   map[string]error
+	waits    map[string]anycert.Slot // what the CA's limits hold back
+	wrote    map[string]time.Time    // when the last order of each ended well
 	vain     map[string]vain
 	ended    map[string]Tally // of each issuer
 }
@@ -44,60 +51,62 @@ func orderable(c anycert.Certificate, known Known) bool {
 	return c.Issuer != "" && !c.Suspended && (known.Err == nil || errors.Is(known.Err, anycert.ErrNotFound))
 }
 
-// due lists the certificates to be obtained now: those whose moment has come, and
-// those for which an order was begun and not ended.
-func (o *orders) due(ctx context.Context, issuer anycert.Issuer, certificates []anycert.Certificate, truth Truth, now time.Time) []anycert.Certificate {
-	if issuer == nil {
-		return nil
-	}
-	unfinished := make(map[string]bool)
-	limited, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	names, err := issuer.Unfinished(limited)
-	o.changed.journals(err)
-	for _, name := range names {
-		unfinished[name] = true
-	}
-	var due []anycert.Certificate
-	for _, c := range certificates {
-		known, read := truth[c.Name]
-		if !read || !orderable(c, known) {
-			continue
-		}
-		renewal := issuer.Renewal(c, known.Entry, now)
-		switch {
-		case unfinished[c.Name], renewal.Due(now) && !o.inVain(known.Entry, renewal, now):
-			due = append(due, c)
-		case err == nil && !renewal.Due(now):
-			o.settle(c.Name)
-		}
-	}
-	return due
-}
-
-// all obtains certificates and waits until each was written or failed. done is
-// called for each that was written, by many goroutines at once.
-func (o *orders) all(ctx context.Context, issuer anycert.Issuer, due []anycert.Certificate, done func()) {
+// all obtains certificates in their order, some at a time, and waits until each was
+// written or failed. What was still to be done by an earlier call, and is not in due,
+// is left. done is called for each that was written, by many goroutines at once.
+func (o *orders) all(ctx context.Context, issuer anycert.Issuer, due []anycert.Wanted, done func()) {
 	var wait sync.WaitGroup
-	for _, c := range due {
+	for range o.enqueue(due) {
 		wait.Go(func() {
-			if o.one(ctx, issuer, c) {
-				done()
+			for !errors.Is(ctx.Err(), context.Canceled) { // what is queued is another round's then
+				w, ok := o.next()
+				if !ok {
+					break
+				}
+				if o.one(ctx, issuer, w) {
+					done()
+				}
 			}
+			o.goHome()
 		})
 	}
 	wait.Wait()
 }
 
-// one obtains c unless this process is at it already.
-func (o *orders) one(ctx context.Context, issuer anycert.Issuer, c anycert.Certificate) (wrote bool) {
-	if !o.begin(c.Name) {
-		return false
+// enqueue replaces what is to be obtained, and tells how many workers are missing.
+func (o *orders) enqueue(due []anycert.Wanted) (missing int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queue = slices.DeleteFunc(slices.Clone(due), func(w anycert.Wanted) bool { return o.underWay[w.Certificate.Name] })
+	missing = max(0, min(ordersAtOnce-o.workers, len(o.queue)))
+	o.workers += missing
+	return missing
+}
+
+// next takes the most urgent one, if there is any.
+func (o *orders) next() (w anycert.Wanted, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.queue) > 0 {
+		w, o.queue = o.queue[0], o.queue[1:]
+		if !o.underWay[w.Certificate.Name] {
+			o.underWay[w.Certificate.Name] = true
+			return w, true
+		}
 	}
-	select { // a failing order holds its slot for a moment only: nobody queues behind it for long
-	case o.slots <- struct{}{}:
-		defer func() { <-o.slots }()
-	case <-ctx.Done():
+	return anycert.Wanted{}, false
+}
+
+func (o *orders) goHome() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.workers--
+}
+
+// one obtains what next gave.
+func (o *orders) one(ctx context.Context, issuer anycert.Issuer, w anycert.Wanted) (wrote bool) {
+	c := w.Certificate
+	if ctx.Err() != nil {
 		err := o.failure(c.Name)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("certificate %s: the time was over before its order was begun: allow more, or run it again: %w", c.Name, ctx.Err())
@@ -110,6 +119,12 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, c anycert.Certi
 		o.end(c.Name, o.failure(c.Name))
 		return false
 	}
+	if slot, waits := limited(issuer, w, err, time.Now()); waits {
+		o.hold([]anycert.Wanted{w}, map[string]anycert.Slot{c.Name: slot})
+		o.end(c.Name, o.failure(c.Name))
+		o.count(c.Issuer, err)
+		return false
+	}
 	o.changed.order(c, entry, err)
 	if errors.Is(err, anycert.ErrUnchanged) { // no order was made
 		o.end(c.Name, nil)
@@ -117,6 +132,9 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, c anycert.Certi
 	}
 	o.count(c.Issuer, err)
 	if err == nil {
+		o.mu.Lock()
+		o.wrote[c.Name] = time.Now()
+		o.mu.Unlock()
 		o.end(c.Name, o.stillDue(c, entry, issuer, time.Now()))
 		return true
 	}
@@ -158,19 +176,8 @@ func obtain(ctx context.Context, issuer anycert.Issuer, c anycert.Certificate) (
 }
 
 func newOrders(changed *changes) *orders {
-	return &orders{changed: changed, slots: make(chan struct{}, ordersAtOnce),
-		underWay: make(map[string]bool), failed: make(map[string]error), vain: make(map[string]vain),
-		ended: make(map[string]Tally)}
-}
-
-func (o *orders) begin(name string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.underWay[name] {
-		return false
-	}
-	o.underWay[name] = true
-	return true
+	return &orders{changed: changed, underWay: make(map[string]bool), failed: make(map[string]error),
+		waits: make(map[string]anycert.Slot), wrote: make(map[string]time.Time), vain: make(map[string]vain), ended: make(map[string]Tally)}
 }
 
 func (o *orders) end(name string, err error) {
@@ -189,6 +196,7 @@ func (o *orders) end(name string, err error) {
 func (o *orders) settle(name string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	delete(o.waits, name)
 	if !o.underWay[name] {
 		delete(o.failed, name)
 	}
@@ -219,43 +227,4 @@ func (o *orders) failure(name string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.failed[name]
-}
-
-// overdue names the certificates that were never obtained and cannot be, and those
-// whose renewal has been due for a quarter of the time that was left then, with the
-// last failure: long before they expire, somebody has to look.
-func (h *Hub) overdue(truth Truth, now time.Time) []string {
-	var lines []string
-	for _, c := range h.Certificates {
-		known := truth[c.Name]
-		if h.Issuer == nil || !orderable(c, known) {
-			continue
-		}
-		why := ""
-		err := h.orders.failure(c.Name)
-		if err != nil {
-			why = ": " + err.Error()
-		}
-		if known.Entry == nil {
-			if err != nil {
-				lines = append(lines, fmt.Sprintf("certificate %s: it could not be obtained yet%s", c.Name, why))
-			}
-			continue
-		}
-		end := known.Entry.Leaf.NotAfter
-		renewal := h.Issuer.Renewal(c, known.Entry, now)
-		if renewal.Due(now) && now.Sub(renewal.At) > end.Sub(renewal.At)/4 {
-			lines = append(lines, fmt.Sprintf("certificate %s: its renewal is due since %s, and it expires at %s%s", c.Name, stamp(renewal.At), stamp(end), why))
-		}
-	}
-	return lines
-}
-
-// unlessAbsent leaves out the absence of what nobody has put there yet: that is
-// waiting, not a failure.
-func unlessAbsent(err error) error {
-	if errors.Is(err, anycert.ErrNotFound) {
-		return nil
-	}
-	return err
 }

@@ -22,6 +22,7 @@ const (
 	Success  Result = "success"
 	Failure  Result = "failure"
 	Deferred Result = "deferred" // left for later, or to another process
+	Dropped  Result = "dropped"  // tried for too long, and given up
 )
 
 // Reason is the half of an Outcome that tells where to look. Most have the name of an

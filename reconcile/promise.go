@@ -68,7 +68,8 @@ type Promise struct {
 	certificate anycert.Certificate
 	target      anycert.Target
 	sighting    sighting
-	unfinished  bool // it was pushed, and what the sink had to do after that failed
+	unfinished  bool   // it was pushed, and what the sink had to do after that failed
+	contested   string // who keeps changing it back
 }
 
 // arrived reports whether the sink took what was pushed. That it could not be seen

@@ -14,6 +14,7 @@ type record struct {
 	verified     map[place]time.Time
 	took         Durations
 	pushes       Tally
+	standing     sinkStanding
 }
 
 // place is a promise by its names: where which certificate belongs.
@@ -46,6 +47,7 @@ func (r *record) passed(began, ended time.Time, promises []Promise) {
 	r.last = ended
 	r.took.add(ended.Sub(began))
 	r.remember(promises)
+	r.standing.saw(promises, ended)
 	well := true
 	for _, p := range promises {
 		well = well && p.well()

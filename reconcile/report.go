@@ -47,10 +47,26 @@ type CertificateStatus struct {
 	Digest      string     `json:"digest,omitempty"`
 	Renewal     *time.Time `json:"next_renewal,omitempty"`
 	Why         string     `json:"renewal_reason,omitempty"`
-	Problem     string     `json:"problem,omitempty"` // why it could not be read, obtained or served
+	Waits       *time.Time `json:"waits_until,omitempty"` // due, and the CA's limits let it begin then
+	WaitsFor    string     `json:"waits_for,omitempty"`   // which limit that is
+	Problem     string     `json:"problem,omitempty"`     // why it could not be read, obtained or served
+
+	Failure *FailureStatus `json:"failure,omitempty"` // how the attempts to obtain it failed since the last that did not
+	Request *RequestStatus `json:"request,omitempty"` // what a person asked for, and is not done
 
 	// Err is what Problem was made from; nil when all is well or merely waiting.
 	Err error `json:"-"`
+}
+
+// FailureStatus is an anycert.Failure as machines read it.
+type FailureStatus struct {
+	Class    anycert.FailureClass `json:"class"`
+	Issuer   string               `json:"issuer,omitempty"`
+	Text     string               `json:"text"`
+	Attempts int                  `json:"attempts"`
+	Since    time.Time            `json:"since"`
+	Last     time.Time            `json:"last"`
+	Next     time.Time            `json:"next,omitzero"`
 }
 
 // Count tells how many promises have each verdict.

@@ -43,6 +43,7 @@ func (r *rivals) name(promises []Promise, now time.Time) {
 		last.times, last.last = last.times+1, now
 		r.seen[p.Key] = last
 		if last.times > 1 {
+			p.contested = writer
 			p.Reason += fmt.Sprintf("; contested by %s, %d times within the hour: let one of the two go", writer, last.times)
 		}
 	}

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Certificates []CertificateState
 	Issuers      []IssuerState
 	Sinks        []SinkState
+	Receivers    []ReceiverState // of alarms; left to whoever tells them
 }
 
 // CertificateState is one declared certificate. While the store cannot be read, its
@@ -55,6 +56,13 @@ type SinkState struct {
 	Promises  []PromiseState // one for each certificate that belongs there and is not suspended
 }
 
+// ReceiverState is somebody who is told of alarms.
+type ReceiverState struct {
+	Name    string
+	Failing bool           // it did not take what it was told last
+	Ended   map[Result]int // how telling it ended: success, failure, dropped
+}
+
 // PromiseState sums up the promises of one sink about one certificate.
 type PromiseState struct {
 	Certificate string
@@ -73,7 +81,7 @@ func (h *Health) Snapshot() Snapshot {
 		StoreRead: h.storeRead, Certificates: slices.Clone(h.certificates),
 	}
 	for i, c := range s.Certificates {
-		s.Certificates[i].OrderFailed = c.Obtained && h.orders.failure(c.Name) != nil
+		s.Certificates[i].OrderFailed = c.Obtained && (c.OrderFailed || h.orders.failure(c.Name) != nil)
 	}
 	for _, name := range h.issuers {
 		s.Issuers = append(s.Issuers, IssuerState{name, h.orders.tally(name)})
@@ -94,7 +102,8 @@ func (h *Hub) states(truth Truth, now time.Time) []CertificateState {
 		if !asked {
 			continue
 		}
-		states[i].Entry, states[i].Renewal = reasonOf(known.Err), h.renewal(c, known, now).At
+		renewal := h.renewal(c, known, now)
+		states[i].Entry, states[i].Renewal, states[i].OrderFailed = reasonOf(known.Err), renewal.At, renewal.Failure != nil
 		if known.Entry != nil {
 			states[i].NotBefore, states[i].NotAfter = known.Entry.Leaf.NotBefore, known.Entry.Leaf.NotAfter
 		}

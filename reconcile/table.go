@@ -115,6 +115,11 @@ func (r *Report) writeRest(w io.Writer) {
 	if frozen := r.frozen(); len(frozen) > 0 {
 		fmt.Fprintf(w, "suspended, not looked at: %s\n", strings.Join(frozen, ", "))
 	}
+	r.WriteNotes(w)
+}
+
+// WriteNotes says what could not be listed, or not be known.
+func (r *Report) WriteNotes(w io.Writer) {
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", Clean(note))
 	}

@@ -67,6 +67,18 @@ func (r *Report) WriteProblems(w io.Writer) {
 	}
 }
 
+// WriteRequests names what people asked for and is not done, and how it stands.
+func (r *Report) WriteRequests(w io.Writer) {
+	for _, c := range r.Certificates {
+		if c.Request != nil {
+			fmt.Fprintln(w, Clean("certificate "+c.Name+": "+c.Request.words(c.Version, r.Time)))
+		}
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintln(w, Clean("note: "+note))
+	}
+}
+
 func version(c CertificateStatus) string {
 	if c.Version == 0 {
 		return "-"
@@ -87,6 +99,8 @@ func renewal(c CertificateStatus, now time.Time) string {
 		return "suspended"
 	case c.Renewal == nil:
 		return "-"
+	case c.Waits != nil:
+		return "waits until " + c.Waits.UTC().Format("2006-01-02 15:04Z") + ": " + c.WaitsFor
 	case !now.Before(*c.Renewal):
 		return "now: " + c.Why
 	}

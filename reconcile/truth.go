@@ -16,6 +16,8 @@ import (
 type Known struct {
 	Entry *anycert.Entry
 	Err   error
+
+	asked time.Time // when
 }
 
 // Truth is what the store said at one moment, by name of certificate.
@@ -49,10 +51,12 @@ func readAll(ctx context.Context, names []string, read func(context.Context, str
 	for _, name := range names {
 		group.Go(func() error {
 			var known Known
+			begun := time.Now()
 			_ = patience.ask(ctx, storeTimeout, func(ctx context.Context) error {
 				known = read(ctx, name)
 				return known.Err
 			})
+			known.asked = begun
 			mu.Lock()
 			defer mu.Unlock()
 			truth[name] = known

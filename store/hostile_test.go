@@ -38,6 +38,9 @@ func calls(ctx context.Context, store *Store, bundle *anycert.Bundle) map[string
 		"Put":   func() error { _, err := store.Put(ctx, "example", 0, bundle, origin); return err },
 		"Index": func() error { _, err := store.Index(ctx, "example"); return err },
 		"Load":  func() error { _, _, err := store.Load(ctx, "orders", "example"); return err },
+
+		"History": func() error { _, err := store.History(ctx, "example"); return err },
+		"Destroy": func() error { return store.Destroy(ctx, "example", []int{1}) },
 		"Save": func() error {
 			_, err := store.Save(ctx, "orders", "example", 0, bundle.KeyPEM())
 			return err

@@ -14,7 +14,7 @@ import (
 
 // What Stat tells is kept in the entry's custom metadata. Vault allows 64 keys of
 // 128 characters, with values of 512. Keys that do not begin with indexPrefix are
-// other people's and stay.
+// other people's and stay. What room is left is used for the past: see history.go.
 const (
 	indexPrefix = "anycert-"
 	keySchema   = indexPrefix + "schema"  // of this list: 1
@@ -69,7 +69,7 @@ func encodeIndex(i index) (map[string]string, error) {
 	if i.origin != (anycert.Origin{}) {
 		text, err := json.Marshal(i.origin)
 		if err != nil || len(text) > maxValue {
-			return nil, fmt.Errorf("%w: issuer, directory and profile have more than the %d characters that fit into the metadata of a Vault entry", anycert.ErrMalformed, maxValue)
+			return nil, fmt.Errorf("%w: issuer, directory, profile and who put it there have more than the %d characters that fit into the metadata of a Vault entry", anycert.ErrMalformed, maxValue)
 		}
 		custom[keyOrigin] = string(text)
 	}

@@ -20,13 +20,23 @@ type kvPath struct{ mount, path string }
 
 func (p kvPath) data() string     { return p.mount + "/data/" + p.path }
 func (p kvPath) metadata() string { return p.mount + "/metadata/" + p.path }
+func (p kvPath) destroy() string  { return p.mount + "/destroy/" + p.path }
 
-// metadata is what is known of the current version of an entry without reading it.
+// metadata is what is known of an entry without reading it.
 type metadata struct {
-	version int
-	time    time.Time
-	deleted bool
-	custom  map[string]string
+	version  int // the current one
+	versions map[int]versionState
+	custom   map[string]string
+}
+
+// current is the state of the current version.
+func (m metadata) current() versionState { return m.versions[m.version] }
+
+// versionState is what Vault keeps of one version.
+type versionState struct {
+	time      time.Time
+	deleted   bool // and can be undeleted
+	destroyed bool
 }
 
 // readMetadata costs one request. An entry that never had a version is ErrNotFound.
@@ -57,12 +67,19 @@ func (v *vault) readMetadata(ctx context.Context, path kvPath) (metadata, error)
 	if !ok || version.Created.IsZero() {
 		return metadata{}, notKV(path.metadata())
 	}
-	return metadata{
-		version: current,
-		time:    version.Created.UTC(),
-		deleted: version.Destroyed || past(version.Deletion),
-		custom:  found.Data.Custom,
-	}, nil
+	all := metadata{version: current, versions: map[int]versionState{}, custom: found.Data.Custom}
+	for text, version := range found.Data.Versions {
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return metadata{}, notKV(path.metadata())
+		}
+		all.versions[number] = versionState{
+			time:      version.Created.UTC(),
+			deleted:   !version.Destroyed && past(version.Deletion),
+			destroyed: version.Destroyed,
+		}
+	}
+	return all, nil
 }
 
 // past reports whether a time has come at which a version was to be deleted
@@ -156,6 +173,15 @@ func (v *vault) patchCustom(ctx context.Context, path kvPath, change map[string]
 	_, err := v.call(ctx, request{
 		method: http.MethodPatch, path: path.metadata(), capability: "patch",
 		body: map[string]any{"custom_metadata": change},
+	})
+	return err
+}
+
+// destroyVersions makes what versions of an entry held unreadable for good.
+func (v *vault) destroyVersions(ctx context.Context, path kvPath, versions []int) error {
+	_, err := v.call(ctx, request{
+		method: http.MethodPut, path: path.destroy(), capability: "update",
+		body: map[string][]int{"versions": versions},
 	})
 	return err
 }

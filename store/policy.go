@@ -15,6 +15,7 @@ type Need struct {
 	Orders       bool     // an issuer that orders at a CA is declared
 	Ordered      []string // names of the certificates that are ordered there
 	Accounts     []string // names of the issuers that order them
+	Alarms       string   // owner of the configuration; empty: nobody is told of alarms
 	Fields       []Field  // secrets that this role reads for others: tokens of sinks, of DNS
 }
 
@@ -41,12 +42,15 @@ func (c Config) Policy(need Need) ([]Right, error) {
 		p.certificates(need)
 		p.listing("entries that nobody declared are shown by audit")
 		p.records(need)
+		p.alarms(need)
 	case anycert.Follower:
 		p.certificates(need)
+		p.alarms(need)
 	case anycert.Auditor:
 		for _, certificate := range need.Certificates {
 			p.allow(p.path(certsKind, certificate.Name).metadata(), certificate.Name+": compared with what is served, and no key in it", "read")
 		}
+		p.outlooks(need)
 		p.listing("entries that nobody declared are shown by audit")
 	case anycert.Laptop:
 		p.certificates(need)
@@ -101,18 +105,46 @@ func (p *policy) listing(why string) {
 	p.allow(p.path(certsKind, "").metadata(), why, "list")
 }
 
+// outlooks allows to read what is kept about renewals, so that status tells when the next
+// one is, why, and how the last one failed. There is no key in it.
+func (p *policy) outlooks(need Need) {
+	for _, name := range need.Ordered {
+		p.allow(p.path(anycert.KindRenewal, name).data(), name+": when it is renewed next, and what failed last; no key in it", "read")
+		p.allow(p.path(anycert.KindRequest, name).data(), name+": what `anycert renew` asks for; no key in it", "read")
+	}
+	if need.Orders {
+		p.allow(p.path(anycert.KindRequest, "").metadata(), "what people asked for", "list")
+	}
+	for _, name := range need.Accounts {
+		p.allow(p.path(anycert.KindBudget, name).data(), "what is left of the CA's limits for issuer "+name+"; no key in it", "read")
+	}
+}
+
 // records allows what an issuer keeps beside the certificates.
 func (p *policy) records(need Need) {
 	for _, name := range need.Ordered {
-		order := p.path(anycert.KindOrder, name)
+		order, request := p.path(anycert.KindOrder, name), p.path(anycert.KindRequest, name)
 		p.allow(order.data(), "the journal of an order of "+name+", with its key", "create", "read", "update")
 		p.allow(order.metadata(), "destroyed in all versions when the order is done", "delete")
+		p.allow(p.path(anycert.KindRenewal, name).data(), name+": what the CA advised and what failed last", "create", "read", "update")
+		p.allow(request.data(), name+": what `anycert renew` asks for, until it is done", "create", "read", "update")
+		p.allow(request.metadata(), "deleted when it is done", "delete")
+		p.allow(p.path(certsKind, name).destroy(), name+": versions with a key that is known to others are destroyed", "update")
 	}
 	if need.Orders {
 		p.allow(p.path(anycert.KindOrder, "").metadata(), "orders that were begun and not ended are found after a crash", "list")
+		p.allow(p.path(anycert.KindRequest, "").metadata(), "what people asked for is found by the daemon", "list")
 	}
 	for _, name := range need.Accounts {
 		p.allow(p.path(anycert.KindAccount, name).data(), "the ACME account of issuer "+name, "create", "read", "update")
+		p.allow(p.path(anycert.KindBudget, name).data(), "what is left of the CA's limits for issuer "+name, "create", "read", "update")
+	}
+}
+
+// alarms allows a daemon to keep what it told.
+func (p *policy) alarms(need Need) {
+	if need.Alarms != "" {
+		p.allow(p.path(anycert.KindAlarm, need.Alarms).data(), "what was told to whom, so that the end of an alarm is told after a restart as well", "create", "read", "update")
 	}
 }
 

@@ -24,6 +24,7 @@ func TestPolicy(t *testing.T) {
 		Orders:       true,
 		Ordered:      []string{"example"},
 		Accounts:     []string{"letsencrypt"},
+		Alarms:       "hub",
 		Fields:       []Field{{"secret/credentials/dns#token", "issuers[0].dns.settings.TOKEN"}, {"secret/credentials/dns#user", "issuers[0].dns.settings.USER"}, {"kv/edge#token", "sinks[0].config.token"}},
 	}
 	tests := map[string]struct {
@@ -40,8 +41,15 @@ func TestPolicy(t *testing.T) {
 			"list secret/metadata/anycert/certs/",
 			"create,read,update secret/data/anycert/orders/example",
 			"delete secret/metadata/anycert/orders/example",
+			"create,read,update secret/data/anycert/renewals/example",
+			"create,read,update secret/data/anycert/requests/example",
+			"delete secret/metadata/anycert/requests/example",
+			"update secret/destroy/anycert/certs/example",
 			"list secret/metadata/anycert/orders/",
+			"list secret/metadata/anycert/requests/",
 			"create,read,update secret/data/anycert/accounts/letsencrypt",
+			"create,read,update secret/data/anycert/budgets/letsencrypt",
+			"create,read,update secret/data/anycert/alarms/hub",
 			"read secret/data/credentials/dns",
 			"read kv/data/edge",
 			"update auth/token/renew-self",
@@ -62,6 +70,14 @@ func TestPolicy(t *testing.T) {
 				"update auth/token/revoke-self",
 				"update sys/capabilities-self",
 			}},
+		"auditor of a hub": {anycert.Auditor, Config{}, Need{Certificates: need.Certificates[:1], Orders: true, Ordered: need.Ordered, Accounts: need.Accounts}, []string{
+			"read secret/metadata/anycert/certs/example",
+			"read secret/data/anycert/renewals/example",
+			"read secret/data/anycert/requests/example",
+			"list secret/metadata/anycert/requests/",
+			"read secret/data/anycert/budgets/letsencrypt",
+			"list secret/metadata/anycert/certs/",
+		}},
 		"auditor": {anycert.Auditor, Config{Auth: Auth{Method: "jwt"}}, Need{Certificates: need.Certificates}, []string{
 			"read secret/metadata/anycert/certs/example",
 			"read secret/metadata/anycert/certs/shop",

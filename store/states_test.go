@@ -69,7 +69,12 @@ path "secret/data/anycert/certs/*"        { capabilities = ["read", "create", "u
 path "secret/metadata/anycert/orders/*"   { capabilities = ["list", "delete"] }
 path "secret/data/anycert/orders/*"       { capabilities = ["read", "create", "update"] }
 path "secret/metadata/anycert/accounts/*" { capabilities = ["list", "delete"] }
-path "secret/data/anycert/accounts/*"     { capabilities = ["read", "create", "update"] }`
+path "secret/data/anycert/accounts/*"     { capabilities = ["read", "create", "update"] }
+path "secret/data/anycert/renewals/*"     { capabilities = ["read", "create", "update"] }
+path "secret/data/anycert/budgets/*"      { capabilities = ["read", "create", "update"] }
+path "secret/metadata/anycert/requests/*" { capabilities = ["list", "delete"] }
+path "secret/data/anycert/requests/*"     { capabilities = ["read", "create", "update"] }
+path "secret/destroy/anycert/certs/*"     { capabilities = ["update"] }`
 	syncerPolicy = `
 path "secret/metadata/anycert/certs/*" { capabilities = ["read", "list"] }
 path "secret/data/anycert/certs/*"     { capabilities = ["read"] }`
@@ -390,7 +395,10 @@ func TestProbe(t *testing.T) {
 		Certificates: []anycert.Certificate{{Name: "example", Issuer: "ca"}}})
 	check(t, err)
 	records := []string{"create,read,update secret/data/anycert/orders/example", "delete secret/metadata/anycert/orders/example",
-		"list secret/metadata/anycert/orders/", "create,read,update secret/data/anycert/accounts/ca"}
+		"create,read,update secret/data/anycert/renewals/example", "create,read,update secret/data/anycert/requests/example",
+		"delete secret/metadata/anycert/requests/example", "update secret/destroy/anycert/certs/example",
+		"list secret/metadata/anycert/orders/", "list secret/metadata/anycert/requests/",
+		"create,read,update secret/data/anycert/accounts/ca", "create,read,update secret/data/anycert/budgets/ca"}
 	tests := map[string]struct {
 		token string
 		want  []string

@@ -3,9 +3,11 @@
 //
 //	certs/<name>       tls.crt (leaf and chain) and tls.key (PKCS#8), and beside
 //	                   them, as custom metadata, what Stat tells without reading
-//	                   a key: see index.go
+//	                   a key: see index.go, and history.go for older versions
 //	orders/<name>      the journal of an order; destroyed when it is done
 //	accounts/<issuer>  the ACME account
+//	KIND/<key>         what else is kept beside the certificates: see the kinds of
+//	                   package anycert
 //
 // Certificate and key are one version, written under check-and-set. Custom
 // metadata has no check-and-set and no versions of its own, so it is a copy for
@@ -39,8 +41,9 @@ type Store struct {
 }
 
 var (
-	_ anycert.Store   = (*Store)(nil)
-	_ anycert.Records = (*Store)(nil)
+	_ anycert.Store     = (*Store)(nil)
+	_ anycert.Records   = (*Store)(nil)
+	_ anycert.Historian = (*Store)(nil)
 )
 
 // Close revokes the token that was obtained by logging in; one that was given is
@@ -66,26 +69,27 @@ func (s *Store) Stat(ctx context.Context, name string) (anycert.Entry, error) {
 	return entry, s.wrap(err, "certificate "+name)
 }
 
-// stat returns what custom metadata there is, also beside an error.
-func (s *Store) stat(ctx context.Context, name string) (map[string]string, anycert.Entry, error) {
+// stat returns what metadata there is, also beside an error.
+func (s *Store) stat(ctx context.Context, name string) (metadata, anycert.Entry, error) {
 	found, err := s.vault.readMetadata(ctx, s.path(certsKind, name))
 	if err != nil {
-		return nil, anycert.Entry{}, err
+		return metadata{}, anycert.Entry{}, err
 	}
-	entry := anycert.Entry{Name: name, Version: found.version, Time: found.time}
-	if found.deleted {
-		return found.custom, entry, anycert.ErrDeleted
+	state := found.current()
+	entry := anycert.Entry{Name: name, Version: found.version, Time: state.time}
+	if state.deleted || state.destroyed {
+		return found, entry, anycert.ErrDeleted
 	}
 	known, err := decodeIndex(found.custom, found.version)
 	switch {
 	case isNewer(err):
-		return found.custom, entry, err
+		return found, entry, err
 	case err != nil:
 		at := s.path(certsKind, name)
-		return found.custom, entry, fmt.Errorf("%w, with a token that has read on %s and patch on %s", err, at.data(), at.metadata())
+		return found, entry, fmt.Errorf("%w, with a token that has read on %s and patch on %s", err, at.data(), at.metadata())
 	}
 	entry.Digest, entry.Leaf, entry.Origin = known.digest, known.leaf, known.origin
-	return found.custom, entry, nil
+	return found, entry, nil
 }
 
 // Get implements anycert.Store.
@@ -157,7 +161,8 @@ func (s *Store) put(ctx context.Context, name string, expected int, bundle *anyc
 	if err != nil {
 		return anycert.Entry{}, err
 	}
-	_ = s.vault.patchCustom(ctx, s.path(certsKind, name), replacing(old, custom)) // see Put
+	remember(custom, written.version, old)
+	_ = s.vault.patchCustom(ctx, s.path(certsKind, name), replacing(old.custom, custom)) // see Put
 	return anycert.Entry{
 		Name: name, Version: written.version, Time: written.time,
 		Digest: bundle.Digest(), Leaf: bundle.Leaf(), Origin: origin,
@@ -218,7 +223,8 @@ func (s *Store) index(ctx context.Context, name string) (anycert.Entry, error) {
 	if err != nil {
 		return entry, err
 	}
-	return entry, s.vault.patchCustom(ctx, s.path(certsKind, name), replacing(old, custom))
+	remember(custom, entry.Version, old)
+	return entry, s.vault.patchCustom(ctx, s.path(certsKind, name), replacing(old.custom, custom))
 }
 
 // wrap says what was being done, and where.

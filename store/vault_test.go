@@ -71,7 +71,7 @@ func TestConformance(t *testing.T) {
 		other := openConfig(t, config, environment{"VAULT_TOKEN": server.RootToken})
 		kv := hands{server: server, prefix: prefix + "/certs/"}
 		return storetest.Subject{
-			Store: store, Records: store, Other: other, OtherRecords: other,
+			Store: store, Records: store, History: store, Other: other, OtherRecords: other,
 			WriteByHand: kv.write, SoftDelete: kv.delete, ForgeIndex: kv.forge, NewerIndex: kv.newer,
 			WithoutKeys: func(t testing.TB) anycert.EntryReader {
 				return openConfig(t, config, environment{"VAULT_TOKEN": token(t, server, "auditor-"+prefix,

@@ -143,7 +143,7 @@ func (o *output) check() error {
 }
 
 // write shows a report as JSON, or to people by text.
-func (o *output) write(w io.Writer, report *reconcile.Report, text func()) error {
+func (o *output) write(w io.Writer, report any, text func()) error {
 	if o.format != "json" {
 		text()
 		return nil

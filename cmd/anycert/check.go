@@ -13,21 +13,27 @@ import (
 	"github.com/anycert/anycert/reconcile"
 )
 
-// probeTimeout is for each part that check --connect tries.
+// probeTimeout is for each part that check --connect tries, but for those that take
+// longer by their nature.
 const probeTimeout = 30 * time.Second
 
 func (a *app) checkCommand() *cobra.Command {
-	var connect bool
+	var connect, noTrial bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration; with --connect, try every part as well",
 		Long: `Check the configuration file: every mistake is told at once, with its line and
 column. With --connect, also try the store, each issuer and each sink with the rights
-that they have. Nothing is changed.
+that they have, and look for what would make the CA refuse a certificate: in the
+delegation and the name servers of its zones, in the CNAME at _acme-challenge, in CAA
+records, in DNSSEC. Nothing is changed, but for one TXT record at each _acme-challenge
+name, which is written, looked for and removed: only that tells whether the DNS
+credential suffices. --no-trial leaves it out.
 
 Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be used.`,
 		Example: `  anycert check --config config.yaml
-  anycert check --connect`,
+  anycert check --connect
+  anycert check --connect --no-trial`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, err := a.path()
@@ -51,10 +57,11 @@ Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be
 			if !connect {
 				return nil
 			}
-			return a.tryAll(cmd.Context(), graph.Probes())
+			return a.tryAll(cmd.Context(), graph.Probes(!noTrial))
 		},
 	}
 	cmd.Flags().BoolVar(&connect, "connect", false, "try every part that the configuration names")
+	cmd.Flags().BoolVar(&noTrial, "no-trial", false, "with --connect, write no trial records into the DNS")
 	return cmd
 }
 
@@ -74,7 +81,7 @@ func (a *app) tryAll(ctx context.Context, probes []config.Probe) error {
 
 // try tries one part, says how it went, and reports whether it went well.
 func (a *app) try(ctx context.Context, probe config.Probe) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(probeTimeout, probe.AtLeast))
 	defer cancel()
 	err := probe.Try(ctx)
 	var warning config.Warning

@@ -11,6 +11,7 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/issuer"
 	"github.com/anycert/anycert/reconcile"
 )
 
@@ -35,6 +36,9 @@ What it came from is only read. The places of the sinks get it from the next pas
   file:///DIRECTORY                      with fullchain.pem and privkey.pem, as certbot
                                          and our own file sink keep them
 
+--cert without --key takes the certificate that came for the request of ` + "`anycert csr`" + `:
+its key waits in the store. What the store has is then replaced without more words.
+
 What could not be served is not imported: certificate and key must belong together,
 and be valid, for all names that are declared. Nor is what the issuer of NAME would
 order anew at once: the error says what to declare instead. What the store has is
@@ -44,13 +48,9 @@ has the same, nothing is written.
 Exit code: 0 the store has it; 1 it does not.`,
 		Example: `  anycert import example --from kubernetes://old/web/example-tls
   anycert import example --from file:///etc/letsencrypt/live/example.com
-  anycert import example --cert .lego/certificates/example.com.crt --key .lego/certificates/example.com.key`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("`%s` takes the name of one certificate: see `%[1]s --help`", cmd.CommandPath())
-			}
-			return nil
-		},
+  anycert import example --cert .lego/certificates/example.com.crt --key .lego/certificates/example.com.key
+  anycert import shop --cert shop.crt    # for the request that anycert csr made`,
+		Args: oneCertificate,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), importTimeout)
 			defer cancel()
@@ -63,7 +63,7 @@ Exit code: 0 the store has it; 1 it does not.`,
 	flags := cmd.Flags()
 	flags.StringVar(&from.url, "from", "", "where it is, a `URL`")
 	flags.StringVar(&from.certificate, "cert", "", "`file` with the certificate and its chain, PEM")
-	flags.StringVar(&from.key, "key", "", "`file` with the private key, PEM")
+	flags.StringVar(&from.key, "key", "", "`file` with the private key, PEM; left out for a request of csr")
 	flags.BoolVar(&replace, "replace", false, "replace what the store has, also a newer one, a deleted one or one that cannot be read")
 	_ = cmd.MarkFlagFilename("cert")
 	_ = cmd.MarkFlagFilename("key")
@@ -81,7 +81,21 @@ func (a *app) bring(ctx context.Context, name string, from origin, replace bool)
 	if !ok {
 		return undeclaredError(path, loaded, name)
 	}
-	bundle, where, err := from.read(ctx, name)
+	store, err := config.OpenStore(loaded, config.Options{Version: version()})
+	if err != nil {
+		return err
+	}
+	if opened, ok := store.(session); ok {
+		defer a.close(opened)
+	}
+	var bundle *anycert.Bundle
+	var waiting issuer.Waiting
+	where := from.certificate
+	if from.completes() {
+		bundle, waiting, err = complete(ctx, store, declared, from.certificate)
+	} else {
+		bundle, where, err = from.read(ctx, name)
+	}
 	if err != nil {
 		return fmt.Errorf("certificate %s: %w", name, err)
 	}
@@ -90,14 +104,10 @@ func (a *app) bring(ctx context.Context, name string, from origin, replace bool)
 	if err != nil {
 		return fmt.Errorf("certificate %s from %s: %w", name, where, err)
 	}
-	store, err := config.OpenStore(loaded, config.Options{Version: version()})
-	if err != nil {
-		return err
+	number, wrote, err := put(ctx, store, declared, bundle, replace || from.completes())
+	if err == nil && from.completes() {
+		err = ended(ctx, store, waiting, name)
 	}
-	if opened, ok := store.(session); ok {
-		defer a.close(opened)
-	}
-	number, wrote, err := put(ctx, store, declared, bundle, replace)
 	switch {
 	case err != nil:
 		return fmt.Errorf("certificate %s: %w", name, err)
@@ -181,7 +191,7 @@ func lookInto(ctx context.Context, store anycert.Store, name string) (current an
 }
 
 // put writes bundle as the next version, unless the store has it already. It is what a
-// person put there: no issuer is named as its origin.
+// person put there: they, and no issuer, are named as its origin.
 func put(ctx context.Context, store anycert.Store, declared anycert.Certificate, bundle *anycert.Bundle, replace bool) (version int, wrote bool, err error) {
 	current, damage, err := lookInto(ctx, store, declared.Name)
 	switch {
@@ -202,7 +212,7 @@ func put(ctx context.Context, store anycert.Store, declared anycert.Certificate,
 		return 0, false, fmt.Errorf("the store has another one, version %d, valid from %s until %s; this one is valid from %s until %s: to replace it, say --replace",
 			current.Version, stamp(current.Leaf.NotBefore), stamp(current.Leaf.NotAfter), stamp(bundle.Leaf().NotBefore), stamp(bundle.Leaf().NotAfter))
 	}
-	entry, err := store.Put(ctx, declared.Name, current.Version, bundle, anycert.Origin{})
+	entry, err := store.Put(ctx, declared.Name, current.Version, bundle, anycert.Origin{By: whoami() + ": import"})
 	if errors.Is(err, anycert.ErrConflict) {
 		err = fmt.Errorf("%w, so nothing was written: see what is there now (anycert status), and run it again", err)
 	}

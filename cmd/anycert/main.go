@@ -110,7 +110,8 @@ Begin with a configuration and let it be checked:
 	_ = root.RegisterFlagCompletionFunc("config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 	_ = root.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error"))
 	_ = root.RegisterFlagCompletionFunc("log-format", words("text", "json"))
-	root.AddCommand(a.runCommand(), a.syncCommand(), a.auditCommand(), a.importCommand(), a.pullCommand(),
+	root.AddCommand(a.runCommand(), a.syncCommand(), a.renewCommand(), a.auditCommand(),
+		a.historyCommand(), a.rollbackCommand(), a.revokeCommand(), a.csrCommand(), a.importCommand(), a.pullCommand(),
 		a.statusCommand(), a.checkCommand(), a.policyCommand(), a.pruneCommand(), a.versionCommand())
 	return root
 }

@@ -24,9 +24,9 @@ of Vault in HCL, Roles of Kubernetes as YAML, lines for name servers, and what t
 of the others. Whoever is given exactly these can do all that its role is for; with
 any one taken away something fails, and says what is missing.
 
-  hub        obtains certificates and pushes them: run, sync, check
+  hub        obtains certificates and pushes them: run, sync, renew, check
   follower   pushes what others obtain: run and sync, without issuers
-  auditor    compares and changes nothing: audit, status
+  auditor    compares and changes nothing: audit, status, history
   laptop     a person who pulls
 
 Without a role, all of them. What is not meant for a machine is behind '#', so that

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/internal/notify"
 	"github.com/anycert/anycert/internal/web"
 	"github.com/anycert/anycert/reconcile"
 )
@@ -57,6 +58,7 @@ Exit code: 0 it was asked to end and did; 1 it could not start.`,
 				log.Warn("the store is a local file: this is for trying it out, use Vault for what matters")
 			}
 			d := &daemon{app: a, log: log, loop: reconcile.NewLoop(reconcile.New(graph.Parts(), log), graph.Schedule)}
+			d.notifier = notify.New(d.loop.Health().Alarms, graph.Telling(), log)
 			return d.run(cmd.Context(), graph, hangups)
 		},
 	}
@@ -65,8 +67,9 @@ Exit code: 0 it was asked to end and did; 1 it could not start.`,
 // daemon is the loop, its reloads and its HTTP server.
 type daemon struct {
 	*app
-	log  *slog.Logger
-	loop *reconcile.Loop
+	log      *slog.Logger
+	loop     *reconcile.Loop
+	notifier *notify.Notifier
 
 	closing sync.WaitGroup // sessions that are being given back
 }
@@ -84,10 +87,13 @@ func (d *daemon) run(ctx context.Context, graph *config.Graph, hangups <-chan os
 	}
 	last := make(chan *config.Graph, 1)
 	go func() { last <- d.reloads(ctx, hangups, graph) }()
+	told := make(chan struct{})
+	go func() { defer close(told); d.notifier.Run(ctx) }()
 	d.loop.Run(ctx)
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
+		<-told // it keeps in the store what was told
 		d.closeBeside(<-last)
 		d.closing.Wait()
 	}()
@@ -109,7 +115,7 @@ func (d *daemon) serve(graph *config.Graph) (*http.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for health checks: %w: change http.listen (or PORT, which wins over it), or end what listens there", err)
 	}
-	server := web.NewServer(d.loop.Health(), web.Build{Version: version(), Commit: commit(), Time: committed()}, d.log)
+	server := web.NewServer(vitals{d.loop.Health(), d.notifier}, web.Build{Version: version(), Commit: commit(), Time: committed()}, d.log)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			d.log.Error("health checks ended", "reason", err)
@@ -160,6 +166,7 @@ func (d *daemon) reload(ctx context.Context) (*config.Graph, error) {
 		d.closeBeside(next)
 		return nil, err
 	}
+	d.notifier.Reload(ctx, next.Telling())
 	return next, nil
 }
 

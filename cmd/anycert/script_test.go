@@ -47,6 +47,8 @@ func TestSessions(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exits,
 			"plant":      func(ts *testscript.TestScript, neg bool, args []string) { plant(ts, ca, neg, args) },
+			"sign":       func(ts *testscript.TestScript, neg bool, args []string) { sign(ts, ca, neg, args) },
+			"destroy":    destroy,
 			"hold":       hold,
 			"json":       checkJSON,
 			"denying":    denying,
@@ -77,21 +79,25 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // plant puts a certificate into a local store, as the next version:
-// plant [-expired] STORE NAME DOMAIN...
+// plant [-expired] [-issued] STORE NAME DOMAIN...
+//
+// One that was -issued is as if the issuer letsencrypt had obtained it.
 func plant(ts *testscript.TestScript, ca *certs.CA, neg bool, args []string) {
-	options := certs.Options{Intermediate: true}
+	options, origin := certs.Options{Intermediate: true}, anycert.Origin{}
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		switch args[0] {
 		case "-expired":
 			options.NotBefore = time.Now().Add(-48 * time.Hour)
 			options.NotAfter = time.Now().Add(-time.Hour)
+		case "-issued":
+			origin = anycert.Origin{Issuer: "letsencrypt", Directory: "https://acme-v02.api.letsencrypt.org/directory"}
 		default:
 			ts.Fatalf("plant: what is %s?", args[0])
 		}
 		args = args[1:]
 	}
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: plant [-expired] STORE NAME DOMAIN...")
+		ts.Fatalf("usage: plant [-expired] [-issued] STORE NAME DOMAIN...")
 	}
 	options.Names = args[2:]
 	pair, err := ca.Issue(options)
@@ -103,8 +109,28 @@ func plant(ts *testscript.TestScript, ca *certs.CA, neg bool, args []string) {
 	if err != nil && !errors.Is(err, anycert.ErrNotFound) {
 		ts.Check(err)
 	}
-	_, err = store.Put(context.Background(), args[1], entry.Version, bundle, anycert.Origin{})
+	_, err = store.Put(context.Background(), args[1], entry.Version, bundle, origin)
 	ts.Check(err)
+}
+
+// sign has the CA that plants certificates sign a request: sign REQUEST CERTIFICATE
+func sign(ts *testscript.TestScript, ca *certs.CA, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sign REQUEST CERTIFICATE")
+	}
+	chain, err := ca.Sign([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), certs.ChainPEM(chain...), 0o600))
+}
+
+// destroy destroys a version in a local store: destroy STORE NAME VERSION
+func destroy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: destroy STORE NAME VERSION")
+	}
+	version, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(openStore(ts, args[0]).Destroy(context.Background(), args[1], []int{version}))
 }
 
 func openStore(ts *testscript.TestScript, path string) *local.Store {

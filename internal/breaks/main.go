@@ -14,8 +14,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +22,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/anycert/anycert/internal/breaks/overlay"
 )
 
 func main() {
@@ -67,25 +67,17 @@ type patch struct {
 	law       string
 	breaks    string
 	pkg, test string
-	files     []string // that it changes, from the top of the project
 }
 
-var changed = regexp.MustCompile(`^\+\+\+ b/(\S+)`)
-
 func read(path string) (*patch, error) {
-	file, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
 	p := &patch{path: path}
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		line := lines.Text()
-		key, value, _ := strings.Cut(line, ": ")
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch {
-		case changed.MatchString(line):
-			p.files = append(p.files, changed.FindStringSubmatch(line)[1])
 		case key == "Law" && p.law == "":
 			p.law = value
 		case key == "Breaks" && p.breaks == "":
@@ -94,10 +86,10 @@ func read(path string) (*patch, error) {
 			p.pkg, p.test, _ = strings.Cut(value, " ")
 		}
 	}
-	if p.law == "" || p.breaks == "" || p.test == "" || len(p.files) == 0 {
+	if p.law == "" || p.breaks == "" || p.test == "" || len(overlay.Files(text)) == 0 {
 		return nil, errors.New("it needs the lines Law, Breaks and Test (package, then the name of a test), and a diff")
 	}
-	return p, lines.Err()
+	return p, nil
 }
 
 // mustBeSeen runs the named test over the broken code. That the code does not
@@ -108,12 +100,12 @@ func (p *patch) mustBeSeen() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := p.overlay(dir)
+	laid, err := overlay.Write(dir, ".", p.path)
 	if err != nil {
 		return err
 	}
 	name, _, _ := strings.Cut(p.test, "/")
-	cmd := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-timeout=5m", "-v", "-run", "^"+strings.ReplaceAll(p.test, "/", "$/^")+"$", p.pkg)
+	cmd := exec.Command("go", "test", "-overlay", laid, "-count=1", "-timeout=5m", "-v", "-run", "^"+strings.ReplaceAll(p.test, "/", "$/^")+"$", p.pkg)
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil && !strings.Contains(string(out), "--- PASS: "+name):
@@ -129,45 +121,6 @@ func (p *patch) mustBeSeen() error {
 // panicked finds a test that the broken code took down: go test then prints no FAIL
 // line for it.
 var panicked = regexp.MustCompile(`(?m)^panic: `)
-
-// overlay applies the patch to copies and describes them to go test.
-func (p *patch) overlay(dir string) (string, error) {
-	replace := make(map[string]string)
-	for _, file := range p.files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		copied := filepath.Join(dir, filepath.FromSlash(file))
-		if err := os.MkdirAll(filepath.Dir(copied), 0o755); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(copied, text, 0o644); err != nil {
-			return "", err
-		}
-		original, err := filepath.Abs(file)
-		if err != nil {
-			return "", err
-		}
-		replace[original] = copied
-	}
-	path, err := filepath.Abs(p.path)
-	if err != nil {
-		return "", err
-	}
-	apply := exec.Command("git", "apply", path)
-	apply.Dir = dir
-	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
-	if out, err := apply.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("it does not apply any more:\n%s", tail(out))
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	overlay := filepath.Join(dir, "overlay.json")
-	return overlay, os.WriteFile(overlay, text, 0o644)
-}
 
 func tail(out []byte) string {
 	const most = 2000

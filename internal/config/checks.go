@@ -25,6 +25,7 @@ func (c *checks) run() []strict.Problem {
 	c.issuers()
 	c.certificates()
 	c.sinks()
+	c.notify()
 	c.secrets()
 	return c.problems
 }

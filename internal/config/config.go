@@ -15,6 +15,7 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
+	"github.com/anycert/anycert/internal/notify"
 	"github.com/anycert/anycert/store"
 	"github.com/anycert/anycert/store/local"
 )
@@ -44,6 +45,9 @@ type Config struct {
 	Reconcile Reconcile `yaml:"reconcile"`
 	// HTTP is for probes and metrics.
 	HTTP HTTP `yaml:"http"`
+	// Notify are those who are told of alarms by `anycert run`: when one starts, when it
+	// changes and when it ends. What is told is in [alarms.md](alarms.md).
+	Notify []notify.Config `yaml:"notify"`
 
 	file       string             // as errors call it
 	root       strict.Node        // to place what only Open can find out

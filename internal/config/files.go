@@ -31,6 +31,11 @@ func (c *Config) changeable() []strict.Problem {
 	for i, declared := range c.Issuers {
 		check(fmt.Sprintf("issuers[%d].ca_bundle", i), declared.ACME.CABundle, maxRoots)
 	}
+	for i, declared := range c.Notify {
+		for _, path := range declared.Files() {
+			check(fmt.Sprintf("notify[%d]", i), path, maxRoots)
+		}
+	}
 	return problems
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
+	"github.com/anycert/anycert/internal/notify"
 	"github.com/anycert/anycert/reconcile"
 	"github.com/anycert/anycert/store"
 )
@@ -22,10 +23,11 @@ type Graph struct {
 	Trial        bool     // the store is a local file
 	Warnings     []string // of credentials that every user of this machine may read
 
-	listen  listen
-	issuers []string // names, in the order of the file
-	rights  []store.Right
-	close   func(context.Context) error
+	receivers []*notify.Receiver
+	listen    listen
+	issuers   []string // names, in the order of the file
+	rights    []store.Right
+	close     func(context.Context) error
 }
 
 // Parts are what reconcile works on.
@@ -77,10 +79,11 @@ func Open(c *Config, options Options) (*Graph, error) {
 		graph.issuers = append(graph.issuers, declared.Name())
 	}
 	agents, more := c.openSinks(options, opened.credentials, graph.Certificates)
-	problems = slices.Concat(problems, more, c.changeable(), c.circles(issuing.sources, agents))
+	receivers, unopened := c.openReceivers(options, opened)
+	problems = slices.Concat(problems, more, unopened, c.changeable(), c.circles(issuing.sources, agents))
 	if len(problems) > 0 {
 		return nil, problemsOf(c.file, strict.Merge(nil, problems))
 	}
-	graph.Agents = agents
+	graph.Agents, graph.receivers = agents, receivers
 	return graph, nil
 }

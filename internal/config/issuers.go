@@ -81,7 +81,7 @@ func (n IssuerNames) first() string {
 }
 
 func (n IssuerNames) others() []string {
-	if len(n) == 0 {
+	if len(n) < 2 {
 		return nil
 	}
 	return n[1:]

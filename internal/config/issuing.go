@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/anycert/anycert"
@@ -50,10 +51,12 @@ func (c *Config) orderers() (configs []issuer.Config) {
 func (c *Config) openIssuers(options Options, opened opened) (*issuers, []strict.Problem, error) {
 	sources, problems := c.openSources(options, opened)
 	configs := c.orderers()
+	history, _ := opened.store.(anycert.Historian)
 	made, err := issuer.New(issuer.Options{
 		Issuers:    configs,
 		Store:      opened.store,
 		Records:    opened.records,
+		History:    history,
 		Credential: opened.credentials,
 		UserAgent:  options.userAgent(),
 		At:         options.At,
@@ -155,15 +158,20 @@ func (i *issuers) Renewal(certificate anycert.Certificate, entry *anycert.Entry,
 	return i.of(certificate.Issuer).Renewal(certificate, entry, now)
 }
 
-// Recall implements [anycert.Issuer].
+// Recall implements [anycert.Issuer]. Like Unfinished it needs no right without an issuer
+// that makes orders.
 func (i *issuers) Recall(ctx context.Context, wanted []anycert.Wanted, ask bool) error {
+	if !i.orders {
+		return nil
+	}
 	return i.acme.Recall(ctx, i.ordered(wanted), ask)
 }
 
-// Plan implements [anycert.Issuer]. What is only looked at has no limits.
+// Plan implements [anycert.Issuer]. What is only looked at has no limits, takes a
+// moment, and comes first.
 func (i *issuers) Plan(wanted []anycert.Wanted, now time.Time) []anycert.Slot {
 	others := slices.DeleteFunc(slices.Clone(wanted), func(w anycert.Wanted) bool { return i.of(w.Certificate.Issuer) == i.acme })
-	return slices.Concat(i.acme.Plan(i.ordered(wanted), now), i.upstream.Plan(others, now))
+	return slices.Concat(i.upstream.Plan(others, now), i.acme.Plan(i.ordered(wanted), now))
 }
 
 // ordered are those of wanted that an order is made for.
@@ -186,9 +194,16 @@ func (i *issuers) Unfinished(ctx context.Context) ([]string, error) {
 }
 
 // probe tries one of them.
-func (i *issuers) probe(ctx context.Context, name string) error {
+func (i *issuers) probe(ctx context.Context, name string, trial bool) error {
 	if _, ok := i.sources[name]; ok {
 		return i.upstream.Probe(ctx, name, i.certificates)
 	}
-	return i.acme.Probe(ctx, name)
+	warnings, err := i.acme.Probe(ctx, name, i.certificates, trial)
+	switch told := strings.Join(warnings, "; "); {
+	case err != nil && told != "":
+		return fmt.Errorf("%w; beside that: %s", err, told)
+	case err == nil && told != "":
+		return Warning(told)
+	}
+	return err
 }

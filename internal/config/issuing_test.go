@@ -37,7 +37,7 @@ func TestIssuersByName(t *testing.T) {
 		}
 	}
 	var parts []string
-	for _, probe := range graph.Probes() {
+	for _, probe := range graph.Probes(true) {
 		parts = append(parts, probe.Part)
 	}
 	if got := strings.Join(parts, ", "); got != "store, issuer old-cluster, issuer letsencrypt" {

@@ -119,6 +119,9 @@ func (c *Config) rights() ([]store.Right, error) {
 // need is what a role does with the store under this configuration.
 func (c *Config) need(role anycert.Role) store.Need {
 	need := store.Need{Role: role, Certificates: c.declared()}
+	if len(c.Notify) > 0 && role.Pushes() {
+		need.Alarms = c.Owner
+	}
 	orders := map[string]bool{} // by name of issuer
 	for _, issuer := range c.Issuers {
 		if !issuer.Orders() {
@@ -135,8 +138,8 @@ func (c *Config) need(role anycert.Role) store.Need {
 		}
 	}
 	for _, reference := range c.references {
-		ofIssuer := strings.HasPrefix(reference.Path, "issuers")
-		if reference.Vault == "" || role == anycert.Laptop || ofIssuer && role != anycert.Hub {
+		ofIssuer, ofReceiver := strings.HasPrefix(reference.Path, "issuers"), strings.HasPrefix(reference.Path, "notify")
+		if reference.Vault == "" || role == anycert.Laptop || ofIssuer && role != anycert.Hub || ofReceiver && !role.Pushes() {
 			continue
 		}
 		need.Fields = append(need.Fields, store.Field{Text: reference.Vault, For: reference.Path})

@@ -33,12 +33,13 @@ func policyOf(t *testing.T, text string, options PolicyOptions) []Section {
 }
 
 const bothIssuers = `version: 1
-owner: hub
+owner: hub-of-all
 store: {vault: {address: "https://vault.example.com:8200"}}
 issuers:
   - {name: ca, directory: letsencrypt, dns: {provider: cloudflare, settings: {CF_DNS_API_TOKEN: {vault: "secret/credentials/dns#token"}}}}
   - {name: unused, directory: letsencrypt, dns: {provider: cloudflare, settings: {CF_DNS_API_TOKEN: {env: TOKEN}}}}
   - {name: before, type: kubernetes, config: {context: old, secret: "web/{{ .Name }}-tls"}}
+notify: [{name: team, webhook: {url: "https://hooks.example.com", secret: {vault: "secret/credentials/hook#secret"}}}]
 certificates:
   - {name: example, domains: [example.com], issuer: ca}
   - {name: fetched, domains: [a.example.com], issuer: before}
@@ -79,22 +80,39 @@ func TestPolicyListsPartsByRole(t *testing.T) {
 func TestPolicyOfAHubWithBothKindsOfIssuers(t *testing.T) {
 	text := string(policyOf(t, bothIssuers, PolicyOptions{Roles: []anycert.Role{anycert.Hub}, Only: []string{"vault"}})[0].Text)
 	for path, capabilities := range map[string]string{
-		"secret/data/anycert/certs/example":    `"create", "read", "update"`,
-		"secret/data/anycert/certs/fetched":    `"create", "read", "update"`,
-		"secret/data/anycert/certs/bought":     `"read"`,
-		"secret/data/anycert/orders/example":   `"create", "read", "update"`,
-		"secret/data/anycert/accounts/ca":      `"create", "read", "update"`,
-		"secret/metadata/anycert/orders/":      `"list"`,
-		"secret/data/credentials/dns":          `"read"`,
-		"secret/metadata/anycert/certs/bought": `"patch", "read"`,
+		"secret/data/anycert/certs/example":     `"create", "read", "update"`,
+		"secret/data/anycert/certs/fetched":     `"create", "read", "update"`,
+		"secret/data/anycert/certs/bought":      `"read"`,
+		"secret/data/anycert/orders/example":    `"create", "read", "update"`,
+		"secret/data/anycert/accounts/ca":       `"create", "read", "update"`,
+		"secret/metadata/anycert/orders/":       `"list"`,
+		"secret/data/anycert/budgets/ca":        `"create", "read", "update"`,
+		"secret/data/anycert/renewals/example":  `"create", "read", "update"`,
+		"secret/destroy/anycert/certs/example":  `"update"`,
+		"secret/data/anycert/alarms/hub-of-all": `"create", "read", "update"`,
+		"secret/data/credentials/hook":          `"read"`,
+		"secret/data/credentials/dns":           `"read"`,
+		"secret/metadata/anycert/certs/bought":  `"patch", "read"`,
 	} {
 		if want := "path \"" + path + "\" {\n  capabilities = [" + capabilities + "]\n}\n"; !strings.Contains(text, want) {
 			t.Errorf("it does not allow %s on %s:\n%s", capabilities, path, text)
 		}
 	}
-	for _, path := range []string{"orders/fetched", "orders/bought", "accounts/before", "accounts/unused"} {
+	for _, path := range []string{"orders/fetched", "orders/bought", "accounts/before", "accounts/unused", "budgets/unused", "renewals/bought", "renewals/fetched", "destroy/anycert/certs/bought"} {
 		if strings.Contains(text, path) {
 			t.Errorf("it allows %s", path)
+		}
+	}
+}
+
+// Whoever only compares tells nobody of alarms, and whoever follows does.
+func TestPolicyOfThoseWhoTell(t *testing.T) {
+	for role, want := range map[anycert.Role]bool{anycert.Hub: true, anycert.Follower: true, anycert.Auditor: false, anycert.Laptop: false} {
+		text := string(policyOf(t, bothIssuers, PolicyOptions{Roles: []anycert.Role{role}, Only: []string{"vault"}})[0].Text)
+		for _, path := range []string{"alarms/hub-of-all", "credentials/hook"} {
+			if strings.Contains(text, path) != want {
+				t.Errorf("%s: %s is allowed: %t", role, path, !want)
+			}
 		}
 	}
 }

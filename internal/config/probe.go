@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/issuer"
 	"github.com/anycert/anycert/store"
 )
 
-// Probe tries one part of a graph, and changes nothing.
+// Probe tries one part of a graph, and changes nothing but what Probes says.
 type Probe struct {
-	Part string                      // "store", "issuer letsencrypt", "sink prod"
-	Try  func(context.Context) error // a Warning where the part can be used all the same
+	Part    string                      // "store", "issuer letsencrypt", "sink prod"
+	Try     func(context.Context) error // a Warning where the part can be used all the same
+	AtLeast time.Duration               // that Try is to be given; 0: as all others
 }
 
 // Warning is about a part that can be used, for now.
@@ -23,20 +25,22 @@ type Warning string
 
 func (w Warning) Error() string { return string(w) }
 
-// Probes lists what can be tried, in the order in which a certificate passes it.
-func (g *Graph) Probes() []Probe {
-	probes := []Probe{{"store", g.probeStore}}
+// Probes lists what can be tried, in the order in which a certificate passes it. With
+// trial, those of issuers write a TXT record at each challenge name, and remove it.
+func (g *Graph) Probes(trial bool) []Probe {
+	probes := []Probe{{Part: "store", Try: g.probeStore}}
 	if made, ok := g.Issuer.(*issuers); ok {
 		for _, name := range g.issuers {
-			probes = append(probes, Probe{"issuer " + name, func(ctx context.Context) error { return made.probe(ctx, name) }})
+			try := func(ctx context.Context) error { return made.probe(ctx, name, trial) }
+			probes = append(probes, Probe{"issuer " + name, try, issuer.ProbeTime(len(g.Certificates))})
 		}
 	}
 	for _, agent := range g.Agents {
 		if prober, ok := agent.Sink.(anycert.Prober); ok && !agent.Suspended {
-			probes = append(probes, Probe{"sink " + agent.Name, prober.Probe})
+			probes = append(probes, Probe{Part: "sink " + agent.Name, Try: prober.Probe})
 		}
 	}
-	return probes
+	return append(probes, g.probeReceivers()...)
 }
 
 // probeStore tells which rights are missing for what this configuration does.

@@ -118,7 +118,7 @@ func isSink(path string) bool { return strings.HasPrefix(part(path), "/sinks/") 
 
 // forTests reports whether a package is for tests and demonstrations only.
 func forTests(path string) bool {
-	for _, tree := range []string{"/internal/testenv", "/internal/e2e", "/internal/bench", "/internal/breaks", "/internal/deps", "/cmd/anycert-demo"} {
+	for _, tree := range []string{"/internal/testenv", "/internal/e2e", "/internal/bench", "/internal/breaks", "/internal/chaos", "/internal/deps", "/cmd/anycert-demo"} {
 		if within(path, tree) {
 			return true
 		}
@@ -162,6 +162,21 @@ func TestNothingForTestsIsShipped(t *testing.T) {
 	for _, p := range packages {
 		if forTests(short(p.ImportPath)) || strings.HasPrefix(p.ImportPath, "github.com/letsencrypt/pebble") {
 			t.Errorf("cmd/anycert links %s: stand-ins and rigs have no business in what is shipped", p.ImportPath)
+		}
+	}
+}
+
+// The judge of the kill loops shares no code with the daemon that it judges, nor with
+// what kills it.
+func TestTheJudgeIsImpartial(t *testing.T) {
+	const judge = "/internal/chaos/judge"
+	packages := list(t, "-deps", "./"+strings.TrimPrefix(judge, "/"))
+	if len(packages) < 50 {
+		t.Fatalf("go list tells of %d packages only", len(packages))
+	}
+	for _, p := range packages {
+		if path := short(p.ImportPath); path != judge && !standard(path) && !strings.HasPrefix(path, "vendor/") {
+			t.Errorf("%s links %s: a judge has nothing in common with those who are judged", judge, p.ImportPath)
 		}
 	}
 }

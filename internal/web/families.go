@@ -16,7 +16,7 @@ const (
 
 // families are all metrics of a daemon. Help is also what docs/metrics.md says.
 func families(build Build) []family {
-	return slices.Concat(certificateFamilies(), promiseFamilies(), passFamilies(), outcomeFamilies(), storeFamilies(), daemonFamilies(build))
+	return slices.Concat(certificateFamilies(), promiseFamilies(), passFamilies(), outcomeFamilies(), storeFamilies(), receiverFamilies(), daemonFamilies(build))
 }
 
 func certificateFamilies() []family {
@@ -175,6 +175,32 @@ func storeState(entry reconcile.Reason) string {
 	}
 	return string(reconcile.Other)
 }
+
+func receiverFamilies() []family {
+	const part = "Telling of alarms"
+	each := func(collect func(reconcile.ReceiverState, *sender)) func(reconcile.Snapshot, *sender) {
+		return func(s reconcile.Snapshot, to *sender) {
+			for _, r := range s.Receivers {
+				collect(r, to)
+			}
+		}
+	}
+	return []family{
+		{Metric{part, "anycert_notifications_total", counter, []string{"receiver", "result"},
+			"Attempts to tell a receiver of alarms, by how they ended: a failure is tried again, what was dropped was tried for a day."},
+			each(func(r reconcile.ReceiverState, to *sender) {
+				for _, result := range notificationResults {
+					to.number(float64(r.Ended[result]), r.Name, string(result))
+				}
+			})},
+		{Metric{part, "anycert_receiver_failing", gauge, []string{"receiver"},
+			"1 while a receiver of alarms does not take what it is told; /health/ready says why."},
+			each(func(r reconcile.ReceiverState, to *sender) { to.flag(r.Failing, r.Name) })},
+	}
+}
+
+// notificationResults are the values of the label result of anycert_notifications_total.
+var notificationResults = [...]reconcile.Result{reconcile.Success, reconcile.Failure, reconcile.Dropped}
 
 func daemonFamilies(build Build) []family {
 	const part = "The daemon"

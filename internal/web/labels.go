@@ -31,6 +31,7 @@ func Labels() ClosedSets {
 		slices.Sort(*of)
 		*of = slices.Compact(*of)
 	}
+	sets.Results = append(sets.Results, string(reconcile.Dropped))
 	slices.Sort(sets.Results)
 	sets.States = storeStates()
 	return sets

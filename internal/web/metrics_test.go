@@ -40,6 +40,10 @@ func known() reconcile.Snapshot {
 			{Name: "frozen", Entry: reconcile.Deleted, Suspended: true},
 		},
 		Issuers: []reconcile.IssuerState{{Name: "letsencrypt", Orders: orders}},
+		Receivers: []reconcile.ReceiverState{
+			{Name: "oncall", Failing: true, Ended: map[reconcile.Result]int{reconcile.Success: 4, reconcile.Failure: 2}},
+			{Name: "chat"},
+		},
 		Sinks: []reconcile.SinkState{
 			{Name: "edge", Pushes: reconcile.NewPushTally(), Promises: []reconcile.PromiseState{{Certificate: "example"}}},
 			{Name: "prod", Passed: at(-1), Succeeded: at(-61), Pushes: pushes,
@@ -127,6 +131,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	allowed := map[string][]string{
 		"certificate": {"example", "bought", "wanted"},
 		"sink":        {"edge", "prod"},
+		"receiver":    {"chat", "oncall"},
 		"issuer":      {"letsencrypt"},
 		"verdict":     sets.Verdicts,
 		"result":      sets.Results,

@@ -16,9 +16,17 @@ import (
 	"github.com/anycert/anycert/reconcile"
 )
 
+// Health is what is known about a daemon; a [reconcile.Health] knows most of it. Its methods
+// may be called by several goroutines.
+type Health interface {
+	Live(now time.Time) error     // why the process is to be restarted, or nil
+	Ready(now time.Time) []string // a line for each thing that somebody has to look at
+	Snapshot() reconcile.Snapshot // for those who count
+}
+
 // NewServer makes the server of a daemon; whoever has a listener lets it serve. No peer
 // can hold it up: reading and writing have their time-outs, and a header its bound.
-func NewServer(health *reconcile.Health, build Build, log *slog.Logger) *http.Server {
+func NewServer(health Health, build Build, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           Handler(health, build),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -42,7 +50,7 @@ const scrapers = 2
 //	/metrics       for Prometheus
 //
 // Cloud Run keeps some paths that end in z for itself, so these are the aliases.
-func Handler(health *reconcile.Health, build Build) http.Handler {
+func Handler(health Health, build Build) http.Handler {
 	live := func(w http.ResponseWriter, _ *http.Request) {
 		if err := health.Live(time.Now()); err != nil {
 			answer(w, []string{err.Error()})

@@ -2,11 +2,15 @@ package dns01
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/go-acme/lego/v4/challenge"
 	legodns01 "github.com/go-acme/lego/v4/challenge/dns01"
+	"google.golang.org/api/googleapi"
 )
 
 // backend writes the records of one provider. Its methods are called by several
@@ -37,14 +41,36 @@ type legoBackend struct {
 	resolvers []string
 	exclusive string // locked for a call; empty where calls do not disturb each other
 	locks     *Locks
+	denials   *atomic.Int64 // that the provider's API answered; nil: not counted
 }
 
 func (b legoBackend) present(ctx context.Context, r record) error {
-	return b.call(ctx, func() error { return b.provider.Present(r.Domain, r.Token, r.KeyAuth) })
+	before := b.denied()
+	err := b.call(ctx, func() error { return b.provider.Present(r.Domain, r.Token, r.KeyAuth) })
+	if err != nil && (b.denied() > before || deniedByCloud(err)) {
+		return &refusal{err, -1}
+	}
+	return err
 }
 
 func (b legoBackend) cleanUp(ctx context.Context, r record) error {
 	return b.call(ctx, func() error { return b.provider.CleanUp(r.Domain, r.Token, r.KeyAuth) })
+}
+
+func (b legoBackend) denied() int64 {
+	if b.denials == nil {
+		return 0
+	}
+	return b.denials.Load()
+}
+
+// deniedByCloud reads the errors of the clouds' own clients.
+func deniedByCloud(err error) bool {
+	var amazon interface{ HTTPStatusCode() int }
+	google, azure := new(googleapi.Error), new(azcore.ResponseError)
+	return errors.As(err, &amazon) && denies(amazon.HTTPStatusCode()) ||
+		errors.As(err, &google) && denies(google.Code) ||
+		errors.As(err, &azure) && denies(azure.StatusCode)
 }
 
 func (b legoBackend) pace() (timeout, interval time.Duration) {

@@ -184,7 +184,7 @@ func googleClient(v *values, account []byte, impersonated string) (*http.Client,
 
 // googleContext names the HTTP client to package oauth2, which takes it from there.
 func googleContext(v *values) context.Context {
-	return context.WithValue(v.background(), oauth2.HTTPClient, &http.Client{Transport: newGuard()})
+	return context.WithValue(v.background(), oauth2.HTTPClient, &http.Client{Transport: newGuard(v.denials)})
 }
 
 func googleSource(ctx context.Context, account []byte, scope string) (oauth2.TokenSource, error) {

@@ -47,22 +47,10 @@ type Provider struct {
 	// Resolvers are the DNS servers that are asked, as host or host:port.
 	// Default: those of /etc/resolv.conf.
 	Resolvers []string `yaml:"resolvers"`
-	// Propagation says who must have seen a record before the CA is told:
-	// "authoritative", every name server of the zone (the default); "resolvers",
-	// those named above, where the name servers cannot be reached from here;
-	// "none".
+	// Propagation is the issuer's, for this provider alone. Two older words are known
+	// here as well: "resolvers" for "recursive", and "none" for no wait at all.
 	Propagation Propagation `yaml:"propagation"`
 }
-
-// Propagation is a word of Provider.Propagation.
-type Propagation string
-
-// The words of Provider.Propagation.
-const (
-	Authoritative Propagation = "authoritative"
-	ByResolvers   Propagation = "resolvers"
-	Unchecked     Propagation = "none"
-)
 
 // Settings are a provider's settings by name.
 type Settings map[string]Setting
@@ -146,10 +134,8 @@ func (p Provider) check() (problems []anycert.Problem) {
 	add := func(field, format string, args ...any) {
 		problems = append(problems, anycert.Problem{Field: field, Text: fmt.Sprintf(format, args...)})
 	}
-	switch p.Propagation {
-	case "", Authoritative, ByResolvers, Unchecked:
-	default:
-		add("propagation", "%q is none of authoritative, resolvers and none", p.Propagation)
+	if err := p.Propagation.Check(); err != nil {
+		add("propagation", "%v", err)
 	}
 	if p.Propagation == ByResolvers && len(p.Resolvers) == 0 {
 		add("propagation", "resolvers are to be asked, and none is named: add resolvers")

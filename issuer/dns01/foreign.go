@@ -26,26 +26,33 @@ var owners = []owner{
 // ForeignError says that the challenge record of a domain belongs to someone else.
 type ForeignError struct {
 	Domain string // of the certificate
-	Target string // what the CNAME leads to
+	Via    string // what the CNAME at _acme-challenge names
+	Target string // what that leads to in the end
 	Owner  string // who asked for the record; empty when not known
 	Remedy string
 }
 
-func (e *ForeignError) Error() string {
+func (e *ForeignError) Error() string { return e.Domain + ": " + e.sentence() }
+
+func (e *ForeignError) sentence() string {
+	leads := "is in the way"
+	if e.Via != e.Target {
+		leads = "leads to " + strings.TrimSuffix(e.Target, ".")
+	}
 	whose := "which none of the issuer's DNS providers can write"
 	if e.Owner != "" {
 		whose = "which belongs to " + e.Owner
 	}
-	return fmt.Sprintf("%s: _acme-challenge.%s is a CNAME to %s, %s, so control cannot be proven from here: %s",
-		e.Domain, e.Domain, strings.TrimSuffix(e.Target, "."), whose, e.Remedy)
+	return fmt.Sprintf("%s %s, %s, so control cannot be proven from here: %s",
+		cname("_acme-challenge."+e.Domain+".", e.Via), leads, whose, e.Remedy)
 }
 
-// foreign tells whether target, where a CNAME leads, is known to be someone
-// else's.
-func foreign(domain, target string) *ForeignError {
+// foreign tells whether a chain of CNAMEs is known to lead to someone else.
+func foreign(domain string, chain []string) *ForeignError {
+	target := chain[len(chain)-1]
 	for _, o := range owners {
 		if dns.IsSubDomain(o.suffix, target) {
-			return &ForeignError{Domain: domain, Target: target, Owner: o.name, Remedy: o.remedy}
+			return &ForeignError{Domain: domain, Via: chain[1], Target: target, Owner: o.name, Remedy: o.remedy}
 		}
 	}
 	return nil

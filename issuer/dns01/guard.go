@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,11 +15,14 @@ const maxAnswer = 16 << 20
 
 // guard is the transport of lego's HTTP clients. Their tokens stand in headers that
 // net/http takes along to another host, and their own reading has no end.
-type guard struct{ next http.RoundTripper }
+type guard struct {
+	next   http.RoundTripper
+	denied *atomic.Int64 // counts the answers that the credential is refused; or nil
+}
 
 // newGuard speaks HTTP/1.1 only: with GODEBUG=http2debug=2 the standard library logs
 // the headers of HTTP/2, and so tokens.
-func newGuard() guard {
+func newGuard(denied *atomic.Int64) guard {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
@@ -27,13 +31,16 @@ func newGuard() guard {
 		Protocols:           new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
-	return guard{t}
+	return guard{t, denied}
 }
 
 func (g guard) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := g.next.RoundTrip(request)
 	if err != nil {
 		return nil, err
+	}
+	if denies(response.StatusCode) && g.denied != nil {
+		g.denied.Add(1)
 	}
 	if to, err := response.Location(); err == nil && response.StatusCode/100 == 3 && (to.Host != request.URL.Host || to.Scheme != request.URL.Scheme) {
 		_ = response.Body.Close()
@@ -55,4 +62,9 @@ func (l *limited) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("the DNS provider's answer has more than %d bytes", maxAnswer)
 	}
 	return n, err
+}
+
+// denies tells whether a status says that the credential or its rights are not enough.
+func denies(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }

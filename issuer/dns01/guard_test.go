@@ -27,7 +27,7 @@ func TestTokensStayWithTheProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header.Set("X-Auth-Key", "t0ps3cr3t")
-		response, err := (&http.Client{Transport: newGuard()}).Do(request)
+		response, err := (&http.Client{Transport: newGuard(nil)}).Do(request)
 		var body []byte
 		if err == nil {
 			body, err = io.ReadAll(response.Body)

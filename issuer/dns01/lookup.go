@@ -23,10 +23,11 @@ const (
 type resolver struct {
 	servers []string // host:port
 	port    string   // of the zones' own name servers; tests have another than 53
+	absent  absences
 }
 
 // newResolver makes a resolver of the servers named, or of the system's.
-func newResolver(servers []string) (*resolver, error) {
+func newResolver(servers []string, port string) (*resolver, error) {
 	if len(servers) == 0 {
 		const file = "/etc/resolv.conf"
 		system, err := dns.ClientConfigFromFile(file)
@@ -35,7 +36,7 @@ func newResolver(servers []string) (*resolver, error) {
 		}
 		servers = system.Servers
 	}
-	r := &resolver{port: "53"}
+	r := &resolver{port: cmp.Or(port, "53")}
 	for _, server := range servers {
 		address, err := withPort(server)
 		if err != nil {
@@ -49,12 +50,21 @@ func newResolver(servers []string) (*resolver, error) {
 // ask returns the answer of the first server that knows one, that there is no
 // such name included.
 func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, error) {
+	return r.put(ctx, newQuestion(name, kind))
+}
+
+func newQuestion(name string, kind uint16) *dns.Msg {
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
 	question.SetEdns0(1232, false) // RFC 9715: what no network fragments
+	return question
+}
+
+func (r *resolver) put(ctx context.Context, question *dns.Msg) (*dns.Msg, error) {
 	var last error
 	for _, server := range slices.Concat(r.servers, r.servers) {
 		reply, err := exchange(ctx, server, question)
 		if err == nil {
+			r.absent.note(question.Question[0].Name, reply, time.Now())
 			return reply, nil
 		}
 		last = err
@@ -62,7 +72,8 @@ func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*dns.Msg,
 			break
 		}
 	}
-	return nil, fmt.Errorf("looking up %s %s: %w", dns.TypeToString[kind], name, last)
+	asked := question.Question[0]
+	return nil, fmt.Errorf("looking up %s %s: %w", dns.TypeToString[asked.Qtype], strings.TrimSuffix(asked.Name, "."), last)
 }
 
 // exchange asks one server over UDP, and over TCP where the answer is too long.
@@ -77,28 +88,60 @@ func exchange(ctx context.Context, server string, question *dns.Msg) (*dns.Msg, 
 	case err != nil:
 		return nil, fmt.Errorf("the DNS server %s does not answer: %w", server, err)
 	case reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError:
-		return nil, fmt.Errorf("the DNS server %s answers %s", server, dns.RcodeToString[reply.Rcode])
+		return nil, &refusal{fmt.Errorf("the DNS server %s answers %s", server, dns.RcodeToString[reply.Rcode]), reply.Rcode}
 	}
 	return reply, nil
 }
 
-// follow returns the name that CNAMEs lead to from name, which is name itself
-// where there are none.
-func (r *resolver) follow(ctx context.Context, name string) (string, error) {
-	name = dns.CanonicalName(name)
-	for range mostCNAMEs {
-		reply, err := r.ask(ctx, name, dns.TypeCNAME)
-		if err != nil {
-			return "", err
-		}
-		next := alias(reply, name)
-		if next == "" {
-			return name, nil
-		}
-		name = next
-	}
-	return "", fmt.Errorf("looking up %s: more than %d CNAMEs follow each other", name, mostCNAMEs)
+// refusal is an answer of a server that will not do what it was asked: it was
+// reached, and understood.
+type refusal struct {
+	error
+	rcode int // of the DNS; -1 from an API
 }
+
+func (e *refusal) Unwrap() error { return e.error }
+
+// follow returns the names that CNAMEs lead to from name, which stands first; those
+// that were found together with an error, which is a *chainError where they lead
+// nowhere.
+func (r *resolver) follow(ctx context.Context, name string) ([]string, error) {
+	chain := []string{dns.CanonicalName(name)}
+	for {
+		last := chain[len(chain)-1]
+		reply, err := r.ask(ctx, last, dns.TypeCNAME)
+		if err != nil {
+			return chain, err
+		}
+		next := alias(reply, last)
+		if next == "" {
+			return chain, nil
+		}
+		loop := slices.Contains(chain, next)
+		chain = append(chain, next)
+		if loop || len(chain) > mostCNAMEs+1 {
+			return chain, &chainError{chain, loop}
+		}
+	}
+}
+
+// chainError says that CNAMEs lead nowhere.
+type chainError struct {
+	names []string
+	loop  bool
+}
+
+func (e *chainError) Error() string {
+	last := cname(e.names[len(e.names)-2], e.names[len(e.names)-1])
+	if e.loop {
+		return fmt.Sprintf("CNAMEs lead from %s in a circle: remove %s", e.names[0], last)
+	}
+	return fmt.Sprintf("more than %d CNAMEs follow each other from %s: let %s lead to where the last of them does",
+		mostCNAMEs, e.names[0], cname(e.names[0], e.names[1]))
+}
+
+// cname is the record in the words of a zone file.
+func cname(name, target string) string { return name + " IN CNAME " + target }
 
 func alias(reply *dns.Msg, name string) string {
 	for _, answer := range reply.Answer {
@@ -123,7 +166,7 @@ func (r *resolver) zone(ctx context.Context, name string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("no zone holds %s: no name above it has a SOA record", name)
+	return "", fmt.Errorf("no zone holds %s: no name above it has a SOA record", strings.TrimSuffix(name, "."))
 }
 
 func parent(name string) string {
@@ -187,8 +230,7 @@ func (r *resolver) addresses(ctx context.Context, host string) ([]string, error)
 // texts returns what stands in the TXT records of a name at one server, which is
 // asked for what it knows itself.
 func texts(ctx context.Context, server, name string, recursive bool) ([]string, error) {
-	question := new(dns.Msg).SetQuestion(name, dns.TypeTXT)
-	question.SetEdns0(1232, false)
+	question := newQuestion(name, dns.TypeTXT)
 	question.RecursionDesired = recursive
 	reply, err := exchange(ctx, server, question)
 	if err != nil {

@@ -21,25 +21,32 @@ type watch struct {
 
 // wait returns when values are seen at name everywhere.
 func (w watch) wait(ctx context.Context, name string, values []string) error {
-	if w.who == Unchecked {
-		return nil
+	if pause, fixed := w.who.pause(); fixed {
+		return sleep(ctx, pause)
+	}
+	if w.who.recursive() { // until then they say that there is nothing, whatever was written
+		w.timeout += w.resolver.absent.left(name, time.Now())
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, w.timeout, errTooLate)
 	defer cancel()
 	pause := min(w.interval, 250*time.Millisecond)
-	if w.who == ByResolvers {
+	if w.who.recursive() {
 		pause = w.interval // a resolver that is asked too early remembers that there was nothing
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
+	var last error
 	for {
 		err := w.seen(ctx, name, values)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // a question that was cut off says nothing
+			last = err
+		}
 		if sleep(ctx, pause) != nil {
-			return w.gaveUp(ctx, name, err)
+			return w.gaveUp(ctx, name, last)
 		}
 		pause = min(2*pause, max(w.interval, 250*time.Millisecond))
 	}
@@ -75,7 +82,7 @@ func (w watch) seen(ctx context.Context, name string, values []string) error {
 }
 
 func (w watch) servers(ctx context.Context, name string) ([]nameServer, error) {
-	if w.who == ByResolvers {
+	if w.who.recursive() {
 		var servers []nameServer
 		for _, address := range w.resolver.servers {
 			servers = append(servers, nameServer{name: address, addresses: []string{address}})
@@ -93,7 +100,7 @@ func (w watch) servers(ctx context.Context, name string) ([]nameServer, error) {
 func (w watch) ask(ctx context.Context, server nameServer, name string) ([]string, error) {
 	var errs []error
 	for _, address := range server.addresses {
-		found, err := texts(ctx, address, name, w.who == ByResolvers)
+		found, err := texts(ctx, address, name, w.who.recursive())
 		if err == nil {
 			return found, nil
 		}

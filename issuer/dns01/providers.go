@@ -64,7 +64,7 @@ func (v *values) times(prefix string, ttl int, timeout, interval time.Duration) 
 		ttl:      v.number(prefix+"TTL", ttl),
 		timeout:  v.duration(prefix+"PROPAGATION_TIMEOUT", timeout),
 		interval: v.duration(prefix+"POLLING_INTERVAL", interval),
-		client:   &http.Client{Timeout: v.duration(prefix+"HTTP_TIMEOUT", 30*time.Second), Transport: newGuard()},
+		client:   &http.Client{Timeout: v.duration(prefix+"HTTP_TIMEOUT", 30*time.Second), Transport: newGuard(v.denials)},
 	}
 }
 
@@ -86,7 +86,7 @@ func (v *values) lego(provider challenge.Provider, err error) (backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return legoBackend{provider: provider, resolvers: v.resolvers.servers}, nil
+	return legoBackend{provider: provider, resolvers: v.resolvers.servers, denials: v.denials}, nil
 }
 
 // exclusive is lego, for a provider whose API replaces a whole zone at once: two

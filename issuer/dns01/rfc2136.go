@@ -66,6 +66,7 @@ type rfc2136 struct {
 	ttl               uint32
 	timeout, interval time.Duration
 	perExchange       time.Duration
+	resolvers         *resolver // that tell the zone of a name; nil: the server does
 }
 
 func newRFC2136(v *values, p, algorithm string) (backend, error) {
@@ -83,6 +84,9 @@ func newRFC2136(v *values, p, algorithm string) (backend, error) {
 		timeout:     v.duration(p+"PROPAGATION_TIMEOUT", legodns01.DefaultPropagationTimeout),
 		interval:    v.duration(p+"POLLING_INTERVAL", legodns01.DefaultPollingInterval),
 		perExchange: v.duration(p+"DNS_TIMEOUT", 10*time.Second),
+	}
+	if !v.propagation.authoritative() && v.propagation != Unchecked {
+		b.resolvers = v.resolvers
 	}
 	switch algorithm {
 	case dns.HmacSHA1, dns.HmacSHA224, dns.HmacSHA256, dns.HmacSHA384, dns.HmacSHA512:
@@ -127,7 +131,7 @@ func (b *rfc2136) update(ctx context.Context, r record, change func(*dns.Msg, []
 	reply, _, err := client.ExchangeContext(ctx, message, b.server)
 	switch {
 	case reply != nil && reply.Rcode != dns.RcodeSuccess: // also unsigned: a server that does not know the key cannot sign
-		return fmt.Errorf("the server %s answers %s to the update of zone %s%s", b.server, dns.RcodeToString[reply.Rcode], zone, hint(reply.Rcode))
+		return &refusal{fmt.Errorf("the server %s answers %s to the update of zone %s%s", b.server, dns.RcodeToString[reply.Rcode], strings.TrimSuffix(zone, "."), hint(reply.Rcode)), reply.Rcode}
 	case err != nil:
 		return fmt.Errorf("the update of zone %s at %s failed: %w", zone, b.server, err)
 	}
@@ -146,7 +150,8 @@ func hint(rcode int) string {
 	return ""
 }
 
-// zone asks the server that is updated: it knows its own zones best.
+// zone asks the server that is updated: it knows its own zones best. It may be
+// reached by updates alone, though: where only resolvers are to be asked, they are.
 func (b *rfc2136) zone(ctx context.Context, name string) (string, error) {
 	best := ""
 	for _, zone := range b.zones {
@@ -159,6 +164,9 @@ func (b *rfc2136) zone(ctx context.Context, name string) (string, error) {
 		return best, nil
 	case len(b.zones) > 0:
 		return "", fmt.Errorf("%s lies in none of the zones of DNSUPDATE_ZONES", name)
+	}
+	if b.resolvers != nil {
+		return b.resolvers.zone(ctx, name)
 	}
 	return (&resolver{servers: []string{b.server}}).zone(ctx, name)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/anycert/anycert"
@@ -132,12 +133,15 @@ type values struct {
 	refs      []anycert.Credential // whose secrets they are
 	resolvers *resolver
 	locks     *Locks
-	err       error
+	denials   *atomic.Int64 // that the provider's API answered; see guard
+
+	propagation Propagation
+	err         error
 }
 
 // read fetches the secrets of settings.
 func (s spec) read(ctx context.Context, settings Settings, credential func(anycert.Reference) anycert.Credential) (*values, error) {
-	v := &values{ctx: ctx, texts: map[string]string{}}
+	v := &values{ctx: ctx, texts: map[string]string{}, denials: new(atomic.Int64)}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		known, ok := s.find(name)
 		if !ok {

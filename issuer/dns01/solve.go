@@ -2,6 +2,7 @@ package dns01
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/failures"
 )
 
@@ -146,19 +148,16 @@ func (b batch) values() (values []string) {
 
 func (b batch) watch() watch {
 	timeout, interval := b.by.pace()
-	who := b.by.config.Propagation
-	if who == "" {
-		who = Authoritative
-	}
-	return watch{resolver: b.by.resolver, who: who, timeout: timeout, interval: interval}
+	return watch{resolver: b.by.resolver, who: b.by.config.Propagation, timeout: timeout, interval: interval}
 }
 
 // present writes the values. Those that an earlier process wrote are left: some
 // providers refuse to write what is there.
 func (b batch) present(ctx context.Context, resumed bool) error {
 	w := b.watch()
+	_, unseen := w.who.pause()
 	for _, challenge := range b.challenges {
-		if resumed && w.who != Unchecked && w.seen(ctx, b.name, []string{challenge.value()}) == nil {
+		if resumed && !unseen && w.seen(ctx, b.name, []string{challenge.value()}) == nil {
 			continue
 		}
 		if err := b.by.present(ctx, record{Challenge: challenge, name: b.name}); err != nil {
@@ -172,8 +171,12 @@ func (b batch) present(ctx context.Context, resumed bool) error {
 }
 
 // cleanUp removes the values. A record that stays behind does no harm, and the
-// order is none the worse for it, so failures are not told.
+// order is none the worse for it, so failures are not told. Where another process has
+// taken the order over, they are its values now.
 func (b batch) cleanUp(ctx context.Context) {
+	if errors.Is(context.Cause(ctx), anycert.ErrClaimed) {
+		return
+	}
 	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCleanUp, cancel) })()

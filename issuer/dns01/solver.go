@@ -1,13 +1,12 @@
 package dns01
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
@@ -33,6 +32,11 @@ func (c Challenge) value() string {
 type Env struct {
 	Credential func(anycert.Reference) anycert.Credential
 	Locks      *Locks
+	// Propagation is for providers that name none.
+	Propagation Propagation
+	// Port is that of the zones' name servers. Default: 53; an NS record names none,
+	// and tests cannot have that one.
+	Port string
 }
 
 // Solver writes the records of one order. It is made for each order, so that
@@ -71,7 +75,8 @@ func (p Provider) open(ctx context.Context, env Env) (*opened, error) {
 	if !ok {
 		return nil, errors.New("it is not in this build")
 	}
-	resolver, err := newResolver(p.Resolvers)
+	p.Propagation = cmp.Or(p.Propagation, env.Propagation, Authoritative)
+	resolver, err := newResolver(p.Resolvers, env.Port)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func (p Provider) open(ctx context.Context, env Env) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.resolvers, v.locks = resolver, env.Locks
+	v.resolvers, v.locks, v.propagation = resolver, env.Locks, p.Propagation
 	o := &opened{config: p, resolver: resolver, refs: v.refs, redact: redact.New(v.secrets...)}
 	if o.backend, err = spec.build(v); err != nil {
 		return nil, o.redact.Error(err)
@@ -104,12 +109,7 @@ func (s *Solver) Look(ctx context.Context, domains []string) error {
 // places finds out for each domain, "*." left out, where its record belongs, or
 // what is wrong with it, in the order of domains.
 func (s *Solver) places(ctx context.Context, domains []string) (map[string]place, []error) {
-	var bases []string
-	for _, domain := range domains {
-		if base := strings.TrimPrefix(domain, "*."); !slices.Contains(bases, base) {
-			bases = append(bases, base)
-		}
-	}
+	bases := bases(domains)
 	found, errs := make([]place, len(bases)), make([]error, len(bases))
 	var group errgroup.Group
 	group.SetLimit(namesAtOnce)
@@ -134,28 +134,40 @@ type place struct {
 }
 
 func (s *Solver) place(ctx context.Context, domain string) (place, error) {
-	name := dns.CanonicalName("_acme-challenge." + domain)
-	near := s.route(name)
-	if near == nil {
-		near = s.providers[0]
-	}
-	target, err := near.resolver.follow(ctx, name)
-	if err != nil {
-		return place{}, err
-	}
+	name := dns.CanonicalName(challengeLabel + domain)
+	near := s.nearest(domain)
+	chain, err := near.resolver.follow(ctx, name)
+	target := chain[len(chain)-1]
 	if target != name {
-		if err := foreign(domain, target); err != nil {
+		if err := foreign(domain, chain); err != nil {
 			return place{}, err
 		}
+	}
+	if err != nil {
+		return place{}, fmt.Errorf("%s: %w", domain, err)
 	}
 	by := s.route(target)
 	switch {
 	case by == nil && target == name:
-		return place{}, fmt.Errorf("%s lies in no zone of the issuer's DNS providers: add the zone to one of them", domain)
+		return place{}, &noProviderError{domain}
 	case by == nil:
-		return place{}, &ForeignError{Domain: domain, Target: target, Remedy: "remove the record, or add the zone it leads to under dns"}
+		return place{}, &ForeignError{Domain: domain, Target: target, Via: chain[1], Remedy: "remove the record, or add the zone it leads to under dns"}
 	}
 	return place{name: target, by: by}, nil
+}
+
+// nearest is the provider whose resolvers are asked about a domain.
+func (s *Solver) nearest(domain string) *opened {
+	return cmp.Or(s.route(dns.CanonicalName(challengeLabel+domain)), s.providers[0])
+}
+
+// noProviderError says that nobody here writes the zone of a domain.
+type noProviderError struct{ domain string }
+
+func (e *noProviderError) Error() string { return e.domain + " " + e.sentence() }
+
+func (e *noProviderError) sentence() string {
+	return "lies in no zone of the issuer's DNS providers: add the zone to one of them"
 }
 
 // route returns the provider with the longest zone that holds name, or nil.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"github.com/anycert/anycert"
@@ -84,7 +85,8 @@ func (t tables) reindex(name string) (anycert.Entry, error) {
 		return known, errUnchanged
 	}
 	entry.Digest, entry.Leaf = bundle.Digest(), bundle.Leaf()
-	return entry, t.index(entry)
+	known := head{Time: entry.Time, About: aboutOf(entry)}
+	return entry, errors.Join(t.index(entry), set(t.bucket(certsTable, name), versionKey(entry.Version), known))
 }
 
 func (t tables) index(entry anycert.Entry) error {

@@ -57,8 +57,9 @@ type Store struct {
 }
 
 var (
-	_ anycert.Store   = (*Store)(nil)
-	_ anycert.Records = (*Store)(nil)
+	_ anycert.Store     = (*Store)(nil)
+	_ anycert.Records   = (*Store)(nil)
+	_ anycert.Historian = (*Store)(nil)
 )
 
 // Names implements anycert.Store.

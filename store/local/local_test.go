@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "anycert.db")
 		store, other := open(t, path), open(t, path)
 		return storetest.Subject{
-			Store: store, Records: store, Other: other, OtherRecords: other,
+			Store: store, Records: store, History: store, Other: other, OtherRecords: other,
 			WriteByHand: func(t testing.TB, name, certificatePEM, keyPEM string) {
 				edit(t, store, func(tables tables) error {
 					current, _ := tables.current(name)
@@ -28,7 +28,10 @@ func TestConformance(t *testing.T) {
 			SoftDelete: func(t testing.TB, name string) {
 				edit(t, store, func(tables tables) error {
 					current, err := tables.current(name)
-					return errors.Join(err, set(tables.bucket(certsTable, name), versionKey(current.Version), head{Time: current.Time, Deleted: true}))
+					var known head
+					err = errors.Join(err, get(tables.bucket(certsTable, name), versionKey(current.Version), &known))
+					known.Deleted = true
+					return errors.Join(err, set(tables.bucket(certsTable, name), versionKey(current.Version), known))
 				})
 			},
 			ForgeIndex: func(t testing.TB, name string, entry anycert.Entry) {

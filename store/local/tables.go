@@ -15,7 +15,7 @@ import (
 // The file holds four tables. Keys are in one of their own, so that nothing else
 // ever touches a page with a key on it.
 //
-//	certs/<name>/<version>   head: time, deleted
+//	certs/<name>/<version>   head: time, deleted, what History tells
 //	pairs/<name>/<version>   pair: tls.crt, tls.key
 //	index/<name>             index: what Stat tells, of one version
 //	records/<kind>/<key>     record: version, value
@@ -27,8 +27,10 @@ const (
 )
 
 type head struct {
-	Time    time.Time `json:"time"`
-	Deleted bool      `json:"deleted,omitempty"`
+	Time      time.Time `json:"time"`
+	Deleted   bool      `json:"deleted,omitempty"`
+	Destroyed bool      `json:"destroyed,omitempty"`
+	About     about     `json:"about,omitzero"`
 }
 
 type pair struct {
@@ -148,7 +150,7 @@ func (t tables) bundle(name string, version int) (*anycert.Bundle, error) {
 	if err := get(t.bucket(certsTable, name), versionKey(version), &found); err != nil {
 		return nil, err
 	}
-	if found.Deleted {
+	if found.Deleted || found.Destroyed {
 		return nil, anycert.ErrDeleted
 	}
 	var text pair
@@ -199,7 +201,7 @@ func (t tables) append(entry anycert.Entry, text pair) error {
 			return classify(err)
 		}
 	}
-	if err := set(heads, versionKey(entry.Version), head{Time: entry.Time}); err != nil {
+	if err := set(heads, versionKey(entry.Version), head{Time: entry.Time, About: aboutOf(entry)}); err != nil {
 		return err
 	}
 	return set(pairs, versionKey(entry.Version), text)

@@ -103,6 +103,9 @@ func endedContext(l *law) {
 		"Get":   func() error { _, err := l.Store.Get(ctx, "example", 1); return err },
 		"Put":   func() error { _, err := l.Store.Put(ctx, "example", 1, bundle, origin); return err },
 		"Index": func() error { _, err := l.Store.Index(ctx, "example"); return err },
+
+		"History": func() error { _, err := l.History.History(ctx, "example"); return err },
+		"Destroy": func() error { return l.History.Destroy(ctx, "example", []int{1}) },
 	}
 	for name, method := range methods {
 		if err := method(); !errors.Is(err, context.Canceled) {
@@ -126,6 +129,9 @@ func badNames(l *law) {
 			"Get":   func() error { _, err := l.Store.Get(l.ctx, name, 1); return err },
 			"Put":   func() error { _, err := l.Store.Put(l.ctx, name, 0, bundle, origin); return err },
 			"Index": func() error { _, err := l.Store.Index(l.ctx, name); return err },
+
+			"History": func() error { _, err := l.History.History(l.ctx, name); return err },
+			"Destroy": func() error { return l.History.Destroy(l.ctx, name, []int{1}) },
 		}
 		for method, call := range methods {
 			if err := call(); !errors.Is(err, anycert.ErrMalformed) {

@@ -25,6 +25,9 @@ const (
 	OpLoad   Op = "load"
 	OpSave   Op = "save"
 	OpDelete Op = "delete"
+
+	OpHistory Op = "history"
+	OpDestroy Op = "destroy"
 )
 
 // Memory is a store that passes the suite and forgets everything at the end of
@@ -44,8 +47,9 @@ type Memory struct {
 }
 
 var (
-	_ anycert.Store   = (*Memory)(nil)
-	_ anycert.Records = (*Memory)(nil)
+	_ anycert.Store     = (*Memory)(nil)
+	_ anycert.Records   = (*Memory)(nil)
+	_ anycert.Historian = (*Memory)(nil)
 )
 
 // Counts says what a Memory was asked to do, failed operations left out.
@@ -74,6 +78,8 @@ type memoryVersion struct {
 	keyPEM         anycert.Secret
 	time           time.Time
 	deleted        bool
+	destroyed      bool
+	known          anycert.Past // as it was indexed; zero when it never was
 }
 
 // memoryIndex is what Stat reads; foreign means that a newer anycert wrote it.
@@ -126,7 +132,7 @@ func (m *Memory) Get(ctx context.Context, name string, version int) (*anycert.Bu
 	switch {
 	case version < 1 || version > len(found.versions):
 		return nil, fmt.Errorf("certificate %s, version %d: %w", name, version, anycert.ErrNotFound)
-	case found.versions[version-1].deleted:
+	case found.versions[version-1].deleted, found.versions[version-1].destroyed:
 		return nil, fmt.Errorf("certificate %s, version %d: %w", name, version, anycert.ErrDeleted)
 	}
 	return m.read(name, found.versions[version-1])
@@ -247,7 +253,12 @@ func (m *Memory) append(name, certificatePEM string, keyPEM anycert.Secret) memo
 }
 
 func (m *Memory) setIndex(name string, index memoryIndex) {
-	m.state.entries[name] = memoryEntry{versions: m.state.entries[name].versions, index: index}
+	versions := slices.Clone(m.state.entries[name].versions)
+	if leaf := index.entry.Leaf; leaf != nil {
+		versions[index.version-1].known = anycert.Past{Digest: index.entry.Digest,
+			NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Origin: index.entry.Origin}
+	}
+	m.state.entries[name] = memoryEntry{versions: versions, index: index}
 }
 
 // at is what the index says, with what the store itself says of the version.

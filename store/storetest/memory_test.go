@@ -12,7 +12,7 @@ func TestMemory(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storetest.Subject {
 		memory := &storetest.Memory{}
 		return storetest.Subject{
-			Store: memory, Records: memory, Other: memory, OtherRecords: memory,
+			Store: memory, Records: memory, History: memory, Other: memory, OtherRecords: memory,
 			WriteByHand: func(_ testing.TB, name, certificatePEM, keyPEM string) {
 				memory.WriteByHand(name, certificatePEM, keyPEM)
 			},

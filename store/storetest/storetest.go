@@ -22,6 +22,8 @@ import (
 type Subject struct {
 	Store   anycert.Store
 	Records anycert.Records
+	// History is the past of the same store.
+	History anycert.Historian
 	// Other is the same store as another process sees it.
 	Other anycert.Store
 	// OtherRecords are the same records as another process sees them.
@@ -37,7 +39,8 @@ type Subject struct {
 	// NewerIndex makes what Stat reads look as if a later anycert, with a schema
 	// that this one does not know, had written it for the current version.
 	NewerIndex func(t testing.TB, name string)
-	// WithoutKeys is the same store for somebody who can read no key.
+	// WithoutKeys is the same store for somebody who can read no key. It is an
+	// anycert.Historian as well.
 	WithoutKeys func(t testing.TB) anycert.EntryReader
 	// Writes counts the writes so far that the store has accepted.
 	Writes func(t testing.TB) int
@@ -62,6 +65,11 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"a newer index is left alone", newerIndex},
 		{"Index writes nothing when all is there", indexTwice},
 		{"Stat reads no key", statReadsNoKey},
+		{"History tells every version, the newest first, and reads no key", history},
+		{"History of many versions and of big ones", longHistory},
+		{"History tells what was deleted", deletedHistory},
+		{"Destroy leaves nothing to read, and the current version alone", destroyed},
+		{"Destroy of what is not there is no error", destroyTwice},
 		{"of a hundred Puts one wins", concurrentPut},
 		{"a reader sees one pair while others write", noTornPair},
 		{"another process sees the same", twoHandles},

@@ -7,7 +7,9 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
+	"github.com/anycert/anycert/internal/notify"
 	"github.com/anycert/anycert/issuer/dns01"
+	"github.com/anycert/anycert/issuer/limits"
 	"github.com/anycert/anycert/sinks/file"
 )
 
@@ -16,7 +18,10 @@ const aReference = "[reference](#references-to-secrets)"
 // kinds are the types whose shape in YAML is not that of the Go type.
 var kinds = map[reflect.Type]string{
 	reflect.TypeFor[anycert.Reference](): aReference,
+	reflect.TypeFor[dns01.Propagation](): "`authoritative`, `recursive` or `{wait: 90s}`",
 	reflect.TypeFor[dns01.Setting]():     "text or " + aReference,
+	reflect.TypeFor[limits.Config]():     "`letsencrypt`, `none` or numbers",
+	reflect.TypeFor[notify.URL]():        "text or " + aReference,
 	reflect.TypeFor[file.Mode]():         "octal number",
 	reflect.TypeFor[strict.Node]():       "fields of the type",
 	reflect.TypeFor[time.Duration]():     "time, as in `30s`",

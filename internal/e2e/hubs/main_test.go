@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/anycert/anycert/internal/testenv/vaultserver"
@@ -172,7 +173,9 @@ func (f *fleet) calm(when string) {
 	f.passes(2)
 	f.WroteNothing(when, m)
 	for _, r := range vaultserver.KeyReads(f.VaultSince(m)) {
-		f.T.Errorf("%s: %s was read", when, r.Path)
+		if !strings.Contains(r.Path, "/data/anycert/budgets/") { // of an issuer, which holds no key
+			f.T.Errorf("%s: %s was read", when, r.Path)
+		}
 	}
 	for _, d := range f.daemons {
 		if status, text, err := d.Get(f.T.Context(), "/health/ready"); err != nil || status != http.StatusOK {

@@ -11,9 +11,10 @@ import (
 )
 
 var (
-	ending = certs.Options{Names: []string{"example.com"}, NotBefore: time.Now().AddDate(0, 0, -89), NotAfter: time.Now().Add(time.Hour)}
-	fresh  = certs.Options{Names: []string{"example.com"}}
-	shop   = certs.Options{Names: []string{"shop.example.com"}}
+	ending  = certs.Options{Names: []string{"example.com"}, NotBefore: time.Now().AddDate(0, 0, -89), NotAfter: time.Now().Add(time.Hour)}
+	expired = certs.Options{Names: []string{"shop.example.com"}, NotBefore: time.Now().AddDate(0, 0, -89), NotAfter: time.Now().Add(-time.Hour)}
+	fresh   = certs.Options{Names: []string{"example.com"}}
+	shop    = certs.Options{Names: []string{"shop.example.com"}}
 )
 
 // vaultParts is what is proven of the policies of Vault.
@@ -42,6 +43,8 @@ var vaultParts = []part{
 				pair := testenv.IssueFrom(s.T, s.Strangers, fresh)
 				return s.Run(s.config, "import", "example", "--replace", "--cert", s.File(s.prefix+".crt", string(pair.ChainPEM)), "--key", s.File(s.prefix+".key", string(pair.KeyPEM)))
 			}},
+			verb("renew", "example"),
+			verb("renew", "example", "--reason", "compromised"),
 			verb("status"),
 			verb("prune", "--yes"),
 			verb("check", "--connect"),
@@ -75,13 +78,27 @@ var vaultParts = []part{
 		steps: []step{verb("sync"), verb("status"), verb("check", "--connect")},
 	},
 	{
+		role: anycert.Follower, title: "Vault: follower, or hub, that tells of alarms", config: telling, auth: anHour,
+		head: "What a daemon keeps of what it told. An alarm is on: `shop` has expired.",
+		before: func(s *session) {
+			s.put("example", fresh)
+			s.put("shop", expired)
+			s.Run(s.write("root", follower, s.Root()), "sync") // which indexes both, and fails for one
+			s.dir += "-own"
+			s.listen()
+		},
+		steps: []step{{"`run`", tell}},
+		about: func(c capability) bool { return strings.Contains(c.path, "/alarms/") },
+	},
+	{
 		role: anycert.Auditor, title: "Vault: auditor", config: hub, auth: anHour,
-		head: "An auditor with the hub's configuration, when all is well. `bank` is in the store and not declared.",
+		head: "An auditor with the hub's configuration, when all is well. `bank` is in the store and not declared, and somebody asked for another `example`.",
 		before: func(s *session) {
 			s.put("example", fresh)
 			s.put("shop", shop)
 			s.asRoot(follower, "sync")
 			s.put("bank", certs.Options{Names: []string{"bank.example"}})
+			s.ask("example")
 		},
 		steps: []step{verb("audit"), verb("status")},
 	},

@@ -2,7 +2,10 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -25,6 +28,7 @@ type session struct {
 	*world.World
 	prefix string
 	dir    string // of the file sink
+	hook   string // URL of a webhook
 	config string // path
 }
 
@@ -71,12 +75,18 @@ const hub = follower + `issuers:
   - name: pebble
     directory: {{.ACME.URL}}
     profile: default
+    limits: letsencrypt
     ca_bundle: {{.Path "acme-ca.pem"}}
     dns:
       provider: rfc2136
       settings: {DNSUPDATE_NAMESERVER: "{{.DNS.Addr}}", DNSUPDATE_TSIG_KEY: acme., DNSUPDATE_TSIG_ALGORITHM: hmac-sha256., DNSUPDATE_TSIG_SECRET: {vault: "secret/credentials/dns#tsig"}}
       resolvers: ["{{.DNS.Addr}}"]
       propagation: none
+`
+
+const telling = follower + `notify: [{name: team, webhook: {url: "{{.Hook}}"}}]
+reconcile: {schedule: "@every 5s"}
+http: {listen: "127.0.0.1:0"}
 `
 
 // write fills a template for the session.
@@ -88,8 +98,8 @@ func (s *session) write(name, text, auth string) (path string) {
 	}
 	return s.Config(s.prefix+"-"+name+".yaml", text, struct {
 		*world.World
-		Prefix, Dir, Auth, Issuer string
-	}{s.World, s.prefix, s.dir, auth, issuer})
+		Prefix, Dir, Hook, Auth, Issuer string
+	}{s.World, s.prefix, s.dir, s.hook, auth, issuer})
 }
 
 // put writes an entry of the session's store as `vault kv put` does.
@@ -98,6 +108,14 @@ func (s *session) put(name string, o certs.Options) {
 	pair := testenv.IssueFrom(s.T, s.Strangers, o)
 	_, err := s.Vault.Client().KVv2("secret").Put(s.T.Context(), s.prefix+"/certs/"+name,
 		map[string]any{"tls.crt": string(pair.ChainPEM), "tls.key": string(pair.KeyPEM)})
+	s.Must(err)
+}
+
+// ask leaves a request as `anycert renew` does that was ended at once.
+func (s *session) ask(name string) {
+	s.T.Helper()
+	_, err := s.Vault.Client().KVv2("secret").Put(s.T.Context(), s.prefix+"/requests/"+name,
+		map[string]any{"value": `{"schema": 1, "time": "2026-01-02T03:04:05Z", "by": "ops@laptop", "version": 1}`})
 	s.Must(err)
 }
 
@@ -158,6 +176,33 @@ func outlive(s *session) world.Result {
 		}
 	}
 	return result
+}
+
+// listen makes a webhook that takes everything.
+func (s *session) listen() {
+	s.T.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.T.Cleanup(server.Close)
+	s.hook = server.URL
+}
+
+// tell runs the daemon until the store knows that an alarm was told, or the daemon says
+// that the store does not.
+func tell(s *session) world.Result {
+	s.T.Helper()
+	daemon := s.Daemon(s.config)
+	daemon.Await("keeps what it told", func() error {
+		if strings.Contains(string(daemon.Logged()), "what is told of alarms cannot be kept in the store") {
+			return nil
+		}
+		kept, err := s.Vault.Client().KVv2("secret").GetMetadata(s.T.Context(), s.prefix+"/alarms/hub")
+		if err == nil && kept.CurrentVersion < 2 {
+			err = errors.New("it was written once: before it was told")
+		}
+		return err
+	})
+	daemon.End()
+	return world.Result{Command: "run", Stderr: string(daemon.Logged())}
 }
 
 func (s *session) read(path string) string {
@@ -299,7 +344,7 @@ func (p part) without(w *world.World, prefix string, taken capability) row {
 			continue
 		}
 		failed = append(failed, step.name+how(got))
-		if said, ok := sentence(got.Stdout+got.Stderr, here.name+" on "+here.path, "certificate ", "orders/", "accounts/", "listing ", "reading ", "permission denied"); ok {
+		if said, ok := sentence(got.Stdout+got.Stderr, here.name+" on "+here.path, "certificate ", "orders/", "accounts/", "budgets/", "renewals/", "requests/", "alarms/", "listing ", "reading ", "permission denied"); ok {
 			return row{name, strings.Join(failed, ", then "), normal(w, strings.ReplaceAll(said, prefix+"/", "anycert/"))}
 		}
 		w.T.Logf("without %s: %v", name, got)

@@ -42,6 +42,9 @@ type Options struct {
 	AlternateChains int // how many, each with a root of its own
 	RetryAfterOrder int // seconds, with an order that is being processed; 0 is none
 
+	// RetryAfterAdvice is seconds, with renewal information; 0 leaves Pebble's six hours.
+	RetryAfterAdvice int
+
 	// Impatient answers a challenge before it was tried and without
 	// Retry-After, as Pebble does by itself: a client then polls for seconds.
 	Impatient bool
@@ -53,9 +56,11 @@ type Server struct {
 	URL   string // of the directory
 	CAPEM []byte // to trust for URL, as a config's ca_bundle
 
-	db     *db.MemoryStore
-	ca     *ca.CAImpl
-	server *http.Server
+	options Options
+	db      *db.MemoryStore
+	ca      atomic.Pointer[ca.CAImpl]
+	pebble  atomic.Pointer[http.Handler]
+	server  *http.Server
 
 	intercept   atomic.Pointer[Interceptor]
 	registering sync.Mutex // see front.serve
@@ -74,11 +79,16 @@ func Start(o Options) (*Server, error) {
 		const day = 24 * time.Hour
 		o.Profiles = map[string]time.Duration{"default": 90 * day, "tlsserver": 45 * day, "shortlived": 160 * time.Hour}
 	}
-	s := &Server{db: db.NewMemoryStore()}
-	pebble, err := s.newPebble(o)
-	if err != nil {
+	s := &Server{options: o, db: db.NewMemoryStore()}
+	for id, key := range o.EAB {
+		if err := s.db.AddExternalAccountKeyByID(id, key); err != nil {
+			return nil, fmt.Errorf("starting Pebble: %w", err)
+		}
+	}
+	if err := s.SetProfiles(o.Profiles); err != nil {
 		return nil, fmt.Errorf("starting Pebble: %w", err)
 	}
+	pebble := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.pebble.Load()).ServeHTTP(w, r) })
 	if err := s.listen(front{server: s, pebble: pebble, patient: !o.Impatient}); err != nil {
 		return nil, fmt.Errorf("starting Pebble: %w", err)
 	}
@@ -88,28 +98,37 @@ func Start(o Options) (*Server, error) {
 // Close ends the server and its connections.
 func (s *Server) Close() { _ = s.server.Close() }
 
-// newPebble puts Pebble together as its own main does.
-func (s *Server) newPebble(o Options) (http.Handler, error) {
-	for id, key := range o.EAB {
-		if err := s.db.AddExternalAccountKeyByID(id, key); err != nil {
-			return nil, err
-		}
+// SetProfiles has the server offer other profiles from now on, as a CA does after a
+// restart: over the same accounts and orders, with new roots. No order may be about to be
+// issued.
+func (s *Server) SetProfiles(offered map[string]time.Duration) error {
+	o := s.options
+	o.Profiles = offered
+	authority, pebble, err := s.newPebble(o)
+	if err != nil {
+		return err
 	}
+	s.ca.Store(authority)
+	s.pebble.Store(&pebble)
+	return nil
+}
+
+// newPebble puts Pebble together as its own main does.
+func (s *Server) newPebble(o Options) (authority *ca.CAImpl, handler http.Handler, err error) {
 	profiles := map[string]ca.Profile{}
 	for name, validity := range o.Profiles {
 		profiles[name] = ca.Profile{Description: name, ValidityPeriod: uint64(validity / time.Second)}
 	}
 	quiet := log.New(io.Discard, "", 0)
-	var handler http.Handler
-	err := withEnvironment(o.environment(), func() {
-		s.ca = ca.New(quiet, s.db, "", "ecdsa", o.AlternateChains, 1, profiles)
+	err = withEnvironment(o.environment(), func() {
+		authority = ca.New(quiet, s.db, "", "ecdsa", o.AlternateChains, 1, profiles)
 		const noPort = 0 // only DNS-01 is used
 		validation := va.New(quiet, noPort, noPort, false, o.Resolver, s.db)
-		frontEnd := wfe.New(quiet, s.db, validation, s.ca, []string{"pebble.letsencrypt.org"},
+		frontEnd := wfe.New(quiet, s.db, validation, authority, []string{"pebble.letsencrypt.org"},
 			false, len(o.EAB) > 0, 1, o.RetryAfterOrder)
 		handler = frontEnd.Handler()
 	})
-	return handler, err
+	return authority, handler, err
 }
 
 // environment is how Pebble takes these settings.

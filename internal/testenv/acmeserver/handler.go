@@ -3,6 +3,7 @@ package acmeserver
 import (
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,10 @@ const (
 	KindOther       = "other"
 )
 
+// RenewalInfoPath is where renewal information is asked for; the certificate's id
+// follows.
+const RenewalInfoPath = "/draft-ietf-acme-ari-03/renewalInfo/"
+
 // prefixes are Pebble's paths, chosen to differ from everybody else's.
 var prefixes = []struct{ prefix, kind string }{
 	{"/dir", KindDirectory},
@@ -40,7 +45,7 @@ var prefixes = []struct{ prefix, kind string }{
 	{"/finalize-order/", KindFinalize},
 	{"/certZ/", KindCertificate},
 	{"/revoke-cert", KindRevoke},
-	{"/draft-ietf-acme-ari-03/renewalInfo/", KindRenewalInfo},
+	{RenewalInfoPath, KindRenewalInfo},
 }
 
 // KindOf tells what a request asks for.
@@ -104,6 +109,9 @@ func (f front) forward(w *statusWriter, r *http.Request) {
 	if f.patient && kind == KindChallenge {
 		w.Header().Set("Retry-After", "1")
 	}
+	if kind == KindRenewalInfo {
+		w.retryAfter = f.server.options.RetryAfterAdvice
+	}
 	f.serve(kind, w, r)
 	if kind == KindNewOrder {
 		f.server.noteOrder(w.Header().Get("Location"))
@@ -158,13 +166,17 @@ func statusOf(authz *core.Authorization) string {
 	return authz.Status
 }
 
-// statusWriter remembers the status that was written.
+// statusWriter remembers the status that was written, and may change the Retry-After.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	status     int
+	retryAfter int // seconds; 0 leaves what is there
 }
 
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
+	if w.retryAfter != 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(w.retryAfter))
+	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -24,8 +24,9 @@ type Request struct {
 // Order is one order that was made.
 type Order struct {
 	ID          string
-	Account     string   // id of the account
-	Names       []string // sorted
+	Time        time.Time // when it was made, before its client heard of it
+	Account     string    // id of the account
+	Names       []string  // sorted
 	Profile     string
 	Replaces    string            // ARI certificate id (RFC 9773), or empty
 	Certificate *x509.Certificate // nil as long as none was issued
@@ -92,7 +93,7 @@ func (s *Server) CertificatesFor(names ...string) []*x509.Certificate {
 
 // RootPEM returns the root of a chain: 0 is the default, others alternates.
 func (s *Server) RootPEM(chain int) []byte {
-	root := s.ca.GetRootCert(chain)
+	root := s.ca.Load().GetRootCert(chain)
 	if root == nil {
 		return nil
 	}
@@ -135,7 +136,7 @@ func (s *Server) noteOrder(url string) {
 	}
 	o.RLock()
 	defer o.RUnlock()
-	made := Order{ID: o.ID, Account: o.AccountID, Profile: o.Profile, Replaces: o.Replaces}
+	made := Order{ID: o.ID, Time: time.Now(), Account: o.AccountID, Profile: o.Profile, Replaces: o.Replaces}
 	names := map[string]bool{}
 	for _, identifier := range o.Identifiers {
 		names[identifier.Value] = true

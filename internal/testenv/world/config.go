@@ -63,6 +63,7 @@ func (w *World) HubPolicy() string {
 	return `
 path "secret/data/anycert/*"     { capabilities = ["create", "read", "update"] }
 path "secret/metadata/anycert/*" { capabilities = ["read", "list", "patch", "delete"] }
+path "secret/destroy/anycert/*"  { capabilities = ["update"] }
 `
 }
 

@@ -49,7 +49,7 @@ const foot = `
 
 | label | values |
 |---|---|
-| ` + "`certificate`, `sink`, `issuer`" + ` | names of the configuration; what is suspended has no series but the validity of a certificate |
+| ` + "`certificate`, `sink`, `issuer`, `receiver`" + ` | names of the configuration; what is suspended has no series but the validity of a certificate |
 | ` + "`verdict`" + ` | %s |
 | ` + "`result`" + ` | %s |
 | ` + "`reason`" + ` | of a success %s; of a failure %s; of what is deferred %s |

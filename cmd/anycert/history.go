@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/reconcile"
+)
+
+// storeTimeout bounds what a verb asks of the store for a person who waits.
+const storeTimeout = time.Minute
+
+func (a *app) historyCommand() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "history NAME",
+		Short: "Show the versions of a certificate that the store has, and who wrote them",
+		Long: `Show the versions of the certificate NAME that the store has, the newest first: when
+each was written and by whom, until when it is valid, its digest, and whether it was
+deleted or destroyed. No key is read; a token that may read metadata alone is enough.
+
+Of a version that somebody wrote past anycert, and wrote over before a pass looked at
+it, the store knows the number and the time alone.
+
+Exit code: 0 it was shown; 1 it could not be read.`,
+		Example: `  anycert history example
+  anycert history example -o json | jq -r '.versions[] | [.version, .by, .not_after] | @tsv'`,
+		Args: oneCertificate,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), storeTimeout)
+			defer cancel()
+			history, err := a.history(ctx, args[0])
+			if err != nil {
+				return fmt.Errorf("history: %w", err)
+			}
+			return out.write(a.out, history, func() { history.write(a.out, time.Now()) })
+		},
+	}
+	out.flag(cmd)
+	cmd.ValidArgsFunction = a.certificateNames
+	return cmd
+}
+
+// oneCertificate is for verbs that take the name of one.
+func oneCertificate(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("`%s` takes the name of one certificate: see `%[1]s --help`", cmd.CommandPath())
+	}
+	return nil
+}
+
+// history reads the versions of a certificate, also of one that is no longer declared.
+func (a *app) history(ctx context.Context, name string) (*history, error) {
+	path, loaded, err := a.configuration()
+	if err != nil {
+		return nil, err
+	}
+	store, err := config.OpenStore(loaded, config.Options{Version: version()})
+	if err != nil {
+		return nil, err
+	}
+	if opened, ok := store.(session); ok {
+		defer a.close(opened)
+	}
+	historian, err := historianOf(store)
+	if err != nil {
+		return nil, err
+	}
+	all, err := historian.History(ctx, name)
+	_, declared := loaded.Certificate(name)
+	switch {
+	case errors.Is(err, anycert.ErrNotFound) && !declared:
+		return nil, undeclaredError(path, loaded, name)
+	case errors.Is(err, anycert.ErrNotFound):
+		return nil, fmt.Errorf("certificate %s: nothing was ever put into the store under this name: see `anycert status`", name)
+	case err != nil:
+		return nil, err
+	}
+	return historyOf(name, all), nil
+}
+
+// historianOf is the power of a store to tell the past.
+func historianOf(store anycert.Store) (anycert.Historian, error) {
+	historian, ok := store.(anycert.Historian)
+	if !ok {
+		return nil, errors.New("this store keeps no versions")
+	}
+	return historian, nil
+}
+
+// historySchema is the form of the JSON.
+const historySchema = 1
+
+// history is what `history` shows, also to machines.
+type history struct {
+	Schema      int           `json:"schema"`
+	Certificate string        `json:"certificate"`
+	Versions    []pastVersion `json:"versions"`
+}
+
+type pastVersion struct {
+	Version   int            `json:"version"`
+	Current   bool           `json:"current,omitempty"`
+	Time      time.Time      `json:"time"`
+	Digest    anycert.Digest `json:"digest,omitzero"`
+	NotBefore time.Time      `json:"not_before,omitzero"`
+	NotAfter  time.Time      `json:"not_after,omitzero"`
+	anycert.Origin
+	Deleted   bool `json:"deleted,omitempty"`
+	Destroyed bool `json:"destroyed,omitempty"`
+}
+
+func historyOf(name string, all []anycert.Past) *history {
+	h := &history{Schema: historySchema, Certificate: name}
+	for i, p := range all {
+		h.Versions = append(h.Versions, pastVersion{
+			Version: p.Version, Current: i == 0, Time: p.Time, Digest: p.Digest, NotBefore: p.NotBefore, NotAfter: p.NotAfter,
+			Origin: p.Origin, Deleted: p.Deleted, Destroyed: p.Destroyed,
+		})
+	}
+	return h
+}
+
+// write shows it to people.
+func (h *history) write(w io.Writer, now time.Time) {
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "VERSION\tWRITTEN\tEXPIRES\tDIGEST\tBY")
+	for _, v := range h.Versions {
+		digest := v.Digest.String()
+		fmt.Fprintf(table, "%d%s\t%s\t%s\t%s\t%s\n", v.Version, v.state(), stamp(v.Time), v.expires(now), orDash(digest[:min(len(digest), 19)]), reconcile.Clean(v.by()))
+	}
+	_ = table.Flush()
+}
+
+func (v pastVersion) state() string {
+	var states []string
+	for _, s := range []struct {
+		is   bool
+		name string
+	}{{v.Current, "current"}, {v.Deleted, "deleted"}, {v.Destroyed, "destroyed"}} {
+		if s.is {
+			states = append(states, s.name)
+		}
+	}
+	if len(states) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(states, ", ") + ")"
+}
+
+func (v pastVersion) expires(now time.Time) string {
+	switch {
+	case v.NotAfter.IsZero():
+		return "-"
+	case now.After(v.NotAfter):
+		return stamp(v.NotAfter) + " (expired)"
+	}
+	return stamp(v.NotAfter)
+}
+
+// by is who wrote it, and which issuer it is from where that is somebody else.
+func (v pastVersion) by() string {
+	switch {
+	case v.By != "" && v.Issuer != "":
+		return v.By + " (of issuer " + v.Issuer + ")"
+	case v.By != "":
+		return v.By
+	case v.Issuer != "":
+		return "issuer " + v.Issuer
+	case v.Digest.IsZero():
+		return "by hand, or an older anycert"
+	}
+	return "by hand"
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
