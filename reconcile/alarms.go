@@ -28,12 +28,13 @@ const (
 	ContestedAlarm     AlarmKind = "contested"     // somebody keeps changing a target back
 	SinkAlarm          AlarmKind = "sink"          // a whole sink
 	StoreAlarm         AlarmKind = "store"         // the store does not answer
+	WireAlarm          AlarmKind = "wire"          // the world is served something else than the target holds
 	ConfigurationAlarm AlarmKind = "configuration" // a changed configuration was not taken over
 )
 
 // AlarmKinds lists them.
 func AlarmKinds() []AlarmKind {
-	return []AlarmKind{RenewalAlarm, EntryAlarm, PromiseAlarm, ContestedAlarm, SinkAlarm, StoreAlarm, ConfigurationAlarm}
+	return []AlarmKind{RenewalAlarm, EntryAlarm, PromiseAlarm, WireAlarm, ContestedAlarm, SinkAlarm, StoreAlarm, ConfigurationAlarm}
 }
 
 // Alarm is one thing that somebody has to know: there is one for each key at a time, from
@@ -100,6 +101,7 @@ func (h *Health) Alarms(now time.Time) Alarms {
 	}
 	for name, sink := range h.sinks {
 		c.sink(name, sink, h.plights)
+		c.wires(name, sink, h.plights)
 	}
 	slices.SortFunc(c.on, func(a, b Alarm) int { return cmp.Compare(a.Key, b.Key) })
 	return Alarms{c.on, c.open}

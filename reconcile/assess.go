@@ -81,10 +81,12 @@ func (a assessment) promises(agent Agent) []Promise {
 			if !a.only.target(target.Label) {
 				continue
 			}
-			promises = append(promises, Promise{
+			p := Promise{
 				Certificate: certificate.Name, Sink: agent.Name, Type: agent.Type,
 				Target: target.Label, Key: target.Key, target: target, certificate: certificate,
-			})
+			}
+			p.endpoints, p.front = agent.endpoints(certificate, target)
+			promises = append(promises, p)
 		}
 	}
 	return promises

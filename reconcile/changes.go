@@ -13,7 +13,8 @@ import (
 // changes logs what is done, and what is seen when it differs from what was seen
 // before: a daemon that finds all well for a month is silent for a month.
 type changes struct {
-	log *slog.Logger
+	log    *slog.Logger
+	recent recent // the same, for people who look later
 
 	mu   sync.Mutex
 	last map[string]string // what was said last, by whom it is about
@@ -47,6 +48,7 @@ func (c *changes) promise(p Promise) {
 	if p.Reason != "" {
 		attrs = append(attrs, "reason", p.Reason)
 	}
+	c.recent.add(p.change(PromiseChange, string(p.Verdict), p.Reason))
 	switch p.Verdict {
 	case Kept:
 		c.log.Info("promise kept again", attrs...)
@@ -57,11 +59,33 @@ func (c *changes) promise(p Promise) {
 	}
 }
 
+// wire logs that the world is served something else, and the end of it.
+func (c *changes) wire(p Promise) {
+	text := ""
+	if !p.Wire.well() {
+		text = gist(string(p.Wire.State) + " " + p.Wire.Text)
+	}
+	if !c.news("wire "+p.Key+" "+p.Sink+" "+p.Certificate, text, p.Wire.well()) {
+		return
+	}
+	if p.Wire.well() {
+		c.log.Info("the world is served it again", p.attrs()...)
+		return
+	}
+	c.log.Warn("the world is served something else", append(p.attrs(), "wire", string(p.Wire.State), "reason", p.wireWords())...)
+}
+
 // pushed logs a push that the sink took.
 func (c *changes) pushed(p Promise) {
 	if p.arrived() && p.Verdict != Broken {
 		c.log.Info("pushed", append(p.attrs(), "action", string(p.Action), "because", p.Because)...)
+		c.recent.add(p.change(PushChange, past(p.Action), p.Because))
 	}
+}
+
+// change is one of this promise.
+func (p Promise) change(kind ChangeKind, what, why string) Change {
+	return Change{Kind: kind, Well: p.well(), Certificate: p.Certificate, Sink: p.Sink, Target: p.Target, Version: p.Version, What: what, Why: why}
 }
 
 // attrs say in a log which promise is meant.
@@ -73,15 +97,21 @@ func (p Promise) attrs() []any {
 	return attrs
 }
 
-// order logs how an order ended.
-func (c *changes) order(certificate anycert.Certificate, entry anycert.Entry, err error) {
+// order logs how an order ended that was made because the certificate was due.
+func (c *changes) order(certificate anycert.Certificate, entry anycert.Entry, because string, err error) {
 	about := "order " + certificate.Name
 	attrs := []any{"certificate", certificate.Name, "issuer", certificate.Issuer}
+	change := Change{Kind: OrderChange, Certificate: certificate.Name, Version: entry.Version}
+	keep := func(well bool, what, why string) {
+		change.Well, change.What, change.Why = well, what, why
+		c.recent.add(change)
+	}
 	var postponed *anycert.PostponedError
 	switch {
 	case err == nil:
 		c.news(about, "", true)
-		c.log.Info("obtained", append(attrs, "version", entry.Version, "digest", entry.Digest.String())...)
+		c.log.Info("obtained", append(attrs, "version", entry.Version, "digest", entry.Digest.String(), "because", because)...)
+		keep(true, "obtained", because)
 	case errors.Is(err, anycert.ErrUnchanged):
 		if c.news(about, "", true) {
 			c.log.Info("looked at again, and nothing newer is there", attrs...)
@@ -93,10 +123,12 @@ func (c *changes) order(certificate anycert.Certificate, entry anycert.Entry, er
 	case errors.As(err, &postponed):
 		if c.news(about, fmt.Sprint("postponed ", postponed.Until), false) {
 			c.log.Warn("order postponed", append(attrs, "until", postponed.Until, "reason", postponed.Err)...)
+			keep(false, "order postponed", fmt.Sprintf("until %s: %v", stamp(postponed.Until), postponed.Err))
 		}
 	default:
 		if c.news(about, err.Error(), false) {
 			c.log.Error("order failed", append(attrs, "reason", err)...)
+			keep(false, "order failed", err.Error())
 		}
 	}
 }
@@ -113,9 +145,11 @@ func (c *changes) store(name string, known Known) {
 	}
 	if known.Err == nil {
 		c.log.Info("the store gives an entry", "certificate", name)
+		c.recent.add(Change{Kind: StoreChange, Well: true, Certificate: name, Version: known.Entry.Version, What: "the store gives an entry"})
 		return
 	}
 	c.log.Error("the store gave no entry", "certificate", name, "reason", known.Err)
+	c.recent.add(Change{Kind: StoreChange, Certificate: name, What: "the store gave no entry", Why: text})
 }
 
 // journals logs that unfinished orders could not be listed.
@@ -166,16 +200,22 @@ func (c *changes) request(name string, request anycert.Request, lacks []lack, do
 		attrs = append(attrs, "not_served_at", strings.Join(places, ", "))
 	}
 	about := "request " + name
+	keep := func(well bool, what, why string) {
+		c.recent.add(Change{Kind: RequestChange, Well: well, Certificate: name, What: what, Why: why})
+	}
 	switch {
 	case err != nil:
 		if c.news(about, err.Error(), false) {
 			c.log.Error("what was asked for is not done", append(attrs, "reason", err)...)
+			keep(false, "what "+request.By+" asked for is not done", err.Error())
 		}
 	case done && len(lacks) > 0:
 		c.news(about, "", true)
+		keep(false, "revoked at the deadline", "although not every place was seen to serve the new certificate")
 		c.log.Warn("revoked at the deadline, although not every place was seen to serve the new certificate", attrs...)
 	case done:
 		c.news(about, "", true)
 		c.log.Info("what was asked for is done", attrs...)
+		keep(true, "what "+request.By+" asked for is done", "")
 	}
 }

@@ -13,6 +13,7 @@ import (
 // same is in a Snapshot.
 type Health struct {
 	orders *orders
+	recent *recent
 	began  time.Time
 
 	mu       sync.Mutex
@@ -30,6 +31,11 @@ type Health struct {
 	answers      standing          // of the store
 	issuers      []string
 	sinks        map[string]*record
+
+	owner  string
+	looked time.Time           // when the store was asked last
+	listed []CertificateStatus // as declared, for people
+	agents []SinkView          // all, by name alone
 }
 
 // slack is how much later than due a turn of the loop may be: it only hands out work
@@ -38,7 +44,7 @@ const slack = 30 * time.Second
 
 func newHealth(hub *Hub) *Health {
 	now := time.Now()
-	h := &Health{orders: hub.orders, began: now, deadline: now.Add(slack), reloaded: now}
+	h := &Health{orders: hub.orders, recent: &hub.log.recent, began: now, deadline: now.Add(slack), reloaded: now}
 	h.configured(hub)
 	return h
 }
@@ -63,6 +69,7 @@ func (h *Health) configured(hub *Hub) {
 		known.configured(agent)
 		h.sinks[agent.Name] = known
 	}
+	h.declared(hub)
 	states := hub.states(nil, time.Now())
 	h.suffer(hub.plights(nil, slices.Clone(states), time.Now()))
 	h.readAs(states)
@@ -84,10 +91,11 @@ func (h *Health) passed(sink string, began, ended time.Time, promises []Promise)
 }
 
 // read takes note of what the store said, and of what should have been obtained.
-func (h *Health) read(now time.Time, certificates []CertificateState, plights map[string]plight, overdue []string) {
+func (h *Health) read(now time.Time, certificates []CertificateState, listed []CertificateStatus, plights map[string]plight, overdue []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.overdue = overdue
+	h.overdue, h.looked = overdue, now
+	h.list(listed, certificates)
 	h.suffer(plights)
 	h.readAs(certificates)
 	h.answers.saw(silence(certificates, plights), now)
@@ -141,7 +149,7 @@ func (h *Health) Live(now time.Time) error {
 const staleAfter = 5 * time.Minute
 
 // Ready returns nil when every promise was seen kept or waiting by the last pass of
-// its sink, none of these passes is stale, the store answers, and no certificate is
+// its sink, the world is served none of them otherwise, none of these passes is stale, the store answers, and no certificate is
 // overdue; else one line for each that is not.
 func (h *Health) Ready(now time.Time) []string {
 	h.mu.Lock()
@@ -165,6 +173,10 @@ func (h *Health) Ready(now time.Time) []string {
 			if !p.well() {
 				lines = append(lines, fmt.Sprintf("%s at %s %s: %s: %s", p.Certificate, p.Sink, p.Target, p.Verdict, p.Reason))
 			}
+		}
+		astray, _ := sink.astray(now)
+		for _, p := range astray {
+			lines = append(lines, fmt.Sprintf("%s at %s %s: on the wire: %s", p.Certificate, p.Sink, p.Target, p.wireWords()))
 		}
 	}
 	slices.Sort(lines)

@@ -14,7 +14,8 @@ import (
 type Parts struct {
 	Owner        string
 	Store        anycert.Store
-	Issuer       anycert.Issuer // nil: a follower, which never issues
+	Issuer       anycert.Issuer  // nil: a follower, which never issues
+	Witness      anycert.Witness // nil: nobody looks at the wire
 	Certificates []anycert.Certificate
 	Agents       []Agent
 }
@@ -30,6 +31,7 @@ type Hub struct {
 	rivals  *rivals
 	first   *firstLook
 	seen    *evidence
+	told    *told
 }
 
 // New makes a hub. Changes of what it sees and everything that it does are logged to
@@ -42,7 +44,7 @@ func New(parts Parts, log *slog.Logger) *Hub {
 		memory:  new(memory),
 	}
 	h.orders = newOrders(h.log)
-	h.rivals, h.seen = new(rivals), new(evidence)
+	h.rivals, h.seen, h.told = new(rivals), new(evidence), new(told)
 	h.first = newFirstLook(parts.Agents)
 	return h
 }
@@ -54,17 +56,21 @@ func (h *Hub) With(parts Parts) *Hub {
 	return &next
 }
 
-// Audit compares every place with the store and changes nothing. It reads no key
-// from the store.
+// Audit compares every place, and what the world is served from there, with the store,
+// and changes nothing. It reads no key from the store.
 func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 	concerned := h.concerned(only)
 	truth := readTruth(ctx, h.Store, concerned)
 	_ = h.recall(ctx, wanted(concerned, truth), false, storeTimeout) // an auditor may have no right to that
 	look := h.assessment(truth, only, nil)
 	report := h.report(concerned, truth, look.now)
+	lookout := h.lookAtWire(ctx, h.each(only, look.promises), func(p Promise) *anycert.Entry { return truth[p.Certificate].Entry })
 	report.Promises = h.compare(ctx, look)
 	h.listUndeclared(ctx, report)
 	h.listOrphans(ctx, only, report)
+	h.listLookalikes(ctx, only, report)
+	lookout.conclude(report.Promises)
+	report.showSides()
 	return report
 }
 
@@ -150,6 +156,9 @@ func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise 
 	}
 	if ctx.Err() == nil && look.only.Target == "" {
 		h.seen.put(agent.Name, promises)
+	}
+	if ctx.Err() == nil {
+		h.told.tell(ctx, agent, promises, h.log)
 	}
 	return promises
 }
@@ -240,7 +249,8 @@ func (h *Hub) certificate(c anycert.Certificate, known Known, now time.Time) Cer
 	status := CertificateStatus{Name: c.Name, Description: c.Description, Owner: c.Owner,
 		Domains: c.Domains, Issuer: c.Issuer, Suspended: c.Suspended}
 	if entry := known.Entry; entry != nil {
-		status.Version, status.NotAfter, status.Digest = entry.Version, &entry.Leaf.NotAfter, entry.Digest.String()
+		notBefore, notAfter := entry.Leaf.NotBefore, entry.Leaf.NotAfter // copies: the leaf is large, and need not be kept
+		status.Version, status.NotBefore, status.NotAfter, status.Digest = entry.Version, &notBefore, &notAfter, entry.Digest.String()
 		status.Err = anycert.Check(entry.Leaf, c.Domains, now)
 	} else {
 		status.Err = unlessAbsent(known.Err)

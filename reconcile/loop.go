@@ -104,7 +104,7 @@ func (l *Loop) untilNext() time.Duration {
 }
 
 // round is the goroutines that work on one configuration: a reader of the store, and
-// a worker for each sink.
+// for each sink a worker and who watches what the world is served from there.
 type round struct {
 	hub    *Hub
 	health *Health
@@ -129,7 +129,13 @@ func (l *Loop) begin(ctx context.Context) *round {
 		}
 		box := make(chan assessment, 1)
 		r.boxes = append(r.boxes, box)
-		r.wait.Go(func() { r.serve(agent, box) })
+		passed := func([]Promise) {}
+		if l.hub.Witness != nil && agent.Endpoints != nil {
+			after := make(chan []Promise, 1)
+			passed = func(promises []Promise) { replace(after, promises) }
+			r.wait.Go(func() { r.watch(agent, after) })
+		}
+		r.wait.Go(func() { r.serve(agent, box, passed) })
 	}
 	r.wait.Go(r.read)
 	return r
@@ -179,7 +185,7 @@ func (r *round) read() {
 		}
 		now := time.Now()
 		states := r.hub.states(truth, now)
-		r.health.read(now, states, r.hub.plights(truth, states, now), r.hub.overdue(truth, now))
+		r.health.read(now, states, r.hub.report(r.hub.Certificates, truth, now).Certificates, r.hub.plights(truth, states, now), r.hub.overdue(truth, now))
 		r.obtain(truth)
 	}
 }
@@ -191,8 +197,8 @@ func (r *round) obtain(truth Truth) {
 	r.wait.Go(func() { r.hub.obtain(r.asked, truth, func() { offer(r.wake, struct{}{}) }) })
 }
 
-// serve does the passes of one sink.
-func (r *round) serve(agent Agent, box <-chan assessment) {
+// serve does the passes of one sink, and calls passed after each.
+func (r *round) serve(agent Agent, box <-chan assessment, passed func([]Promise)) {
 	for {
 		select {
 		case <-r.asked.Done():
@@ -204,6 +210,7 @@ func (r *round) serve(agent Agent, box <-chan assessment) {
 				return
 			}
 			r.health.passed(agent.Name, look.now, time.Now(), promises)
+			passed(promises)
 		}
 	}
 }

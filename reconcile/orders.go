@@ -114,6 +114,7 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, w anycert.Wante
 		o.end(c.Name, err)
 		return false
 	}
+	because := issuer.Renewal(c, w.Entry, time.Now()).Reason
 	entry, err := obtain(ctx, issuer, c)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) { // the end was asked for: it is gone on with later
 		o.end(c.Name, o.failure(c.Name))
@@ -125,7 +126,7 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, w anycert.Wante
 		o.count(c.Issuer, err)
 		return false
 	}
-	o.changed.order(c, entry, err)
+	o.changed.order(c, entry, because, err)
 	if errors.Is(err, anycert.ErrUnchanged) { // no order was made
 		o.end(c.Name, nil)
 		return false
@@ -155,7 +156,7 @@ func (o *orders) stillDue(c anycert.Certificate, entry anycert.Entry, issuer any
 	o.mu.Unlock()
 	err := &anycert.PostponedError{Until: until, Err: fmt.Errorf("certificate %s: version %d was obtained and is due again at once (%s): check the clock of this machine, and what the issuer %s gives",
 		c.Name, entry.Version, renewal.Reason, c.Issuer)}
-	o.changed.order(c, entry, err)
+	o.changed.order(c, entry, renewal.Reason, err)
 	return err
 }
 

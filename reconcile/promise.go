@@ -59,6 +59,12 @@ type Promise struct {
 	Version     int              `json:"version,omitempty"` // the store's current one
 	NotAfter    *time.Time       `json:"not_after,omitempty"`
 
+	// Wire is what the world was seen to be served; nil where nobody looked: the
+	// configuration names no endpoint and none is derived, or the store has no entry.
+	Wire *Wire `json:"wire,omitempty"`
+	// Sides are what was compared, in an audit.
+	*Sides
+
 	// Err is what went wrong with reading or pushing; nil when nothing did.
 	Err error `json:"-"`
 	// Pushed tells that this pass wrote to the target, or tried to, and Because why.
@@ -67,6 +73,8 @@ type Promise struct {
 
 	certificate anycert.Certificate
 	target      anycert.Target
+	endpoints   []anycert.Endpoint
+	front       anycert.Front
 	sighting    sighting
 	unfinished  bool   // it was pushed, and what the sink had to do after that failed
 	contested   string // who keeps changing it back
@@ -93,6 +101,9 @@ type Agent struct {
 	Sink         anycert.Sink
 	Certificates []anycert.Certificate
 	Suspended    bool
+	// Endpoints tells where the world is served what a target of a certificate holds;
+	// nil: nobody looks there.
+	Endpoints func(anycert.Certificate, anycert.Target) []anycert.Endpoint
 }
 
 // targets are the places of a certificate, by the sink's configuration.

@@ -12,16 +12,38 @@ type record struct {
 	last         time.Time // end of the last pass
 	succeeded    time.Time // end of the last pass after which every promise was kept or waiting
 	verified     map[place]time.Time
+	stretches    map[place]stretch
+	passes       []Pass // the last ones, the oldest first
 	took         Durations
 	pushes       Tally
 	standing     sinkStanding
+	wires        map[place]wireRecord // what the last look at the wire of each brought
 }
+
+// stretch is how long a promise has had its verdict.
+type stretch struct {
+	verdict Verdict
+	since   time.Time
+}
+
+// Pass is one pass of a sink, in numbers.
+type Pass struct {
+	Began   time.Time `json:"began"`
+	Ended   time.Time `json:"ended"`
+	Kept    int       `json:"kept"`
+	Waiting int       `json:"waiting"`
+	Failing int       `json:"failing"` // neither kept nor waiting
+	Pushed  int       `json:"pushed"`  // written to, or tried to
+}
+
+// keptPasses is how many are remembered of each sink: an hour, with the default schedule.
+const keptPasses = 60
 
 // place is a promise by its names: where which certificate belongs.
 type place struct{ certificate, target string }
 
 func newRecord() *record {
-	return &record{took: newDurations(), pushes: NewPushTally()}
+	return &record{took: newDurations(), pushes: NewPushTally(), wires: make(map[place]wireRecord)}
 }
 
 // configured forgets what does not belong to the sink any more.
@@ -48,15 +70,32 @@ func (r *record) passed(began, ended time.Time, promises []Promise) {
 	r.took.add(ended.Sub(began))
 	r.remember(promises)
 	r.standing.saw(promises, ended)
-	well := true
+	pass, well := Pass{Began: began.UTC(), Ended: ended.UTC()}, true
 	for _, p := range promises {
 		well = well && p.well()
+		pass.count(p)
 		if outcome, ok := p.pushOutcome(); ok {
 			r.pushes[outcome]++
 		}
 	}
+	r.passes = append(r.passes[max(0, len(r.passes)-keptPasses+1):len(r.passes):len(r.passes)], pass)
 	if well {
 		r.succeeded = ended
+	}
+}
+
+// count adds a promise.
+func (p *Pass) count(of Promise) {
+	switch {
+	case of.Verdict == Kept && of.well():
+		p.Kept++
+	case of.well():
+		p.Waiting++
+	default:
+		p.Failing++
+	}
+	if of.Pushed {
+		p.Pushed++
 	}
 }
 
@@ -64,15 +103,21 @@ func (r *record) passed(began, ended time.Time, promises []Promise) {
 // not change when it was last seen kept.
 func (r *record) remember(promises []Promise) {
 	r.promises = promises
-	before := r.verified
-	r.verified = make(map[place]time.Time, len(promises))
+	verified, stretches := r.verified, r.stretches
+	r.verified, r.stretches = make(map[place]time.Time, len(promises)), make(map[place]stretch, len(promises))
 	for _, p := range promises {
-		at := before[p.place()]
+		at := verified[p.place()]
 		if p.Verdict == Kept && p.sighting.now.After(at) {
 			at = p.sighting.now
 		}
 		r.verified[p.place()] = at
+		had := stretches[p.place()]
+		if had.verdict != p.Verdict {
+			had = stretch{p.Verdict, p.sighting.now}
+		}
+		r.stretches[p.place()] = had
 	}
+	r.forgetWires()
 }
 
 // state is a copy of what is remembered.
@@ -97,6 +142,11 @@ func (r *record) state(sink string) SinkState {
 			of.NotAfter = *p.NotAfter
 		}
 		of.Verdicts[p.Verdict]++
+	}
+	for _, wire := range r.wires {
+		if of, declared := states[wire.promise.Certificate]; declared {
+			of.saw(wire.promise.Wire)
+		}
 	}
 	return state
 }

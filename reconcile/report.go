@@ -17,6 +17,7 @@ type Report struct {
 	Suspended    []string            `json:"suspended,omitempty"`  // sinks that are frozen
 	Undeclared   []string            `json:"undeclared,omitempty"` // in the store, not in the configuration; pushed nowhere
 	Orphans      []Orphan            `json:"orphans,omitempty"`    // ours at a sink, no longer declared
+	Lookalikes   []Lookalike         `json:"lookalikes,omitempty"` // somebody else's, for names of ours
 	Notes        []string            `json:"notes,omitempty"`      // what could not be listed, and why
 }
 
@@ -43,6 +44,7 @@ type CertificateStatus struct {
 	Issuer      string     `json:"issuer,omitempty"`
 	Suspended   bool       `json:"suspended,omitempty"`
 	Version     int        `json:"version,omitempty"`
+	NotBefore   *time.Time `json:"not_before,omitempty"`
 	NotAfter    *time.Time `json:"not_after,omitempty"`
 	Digest      string     `json:"digest,omitempty"`
 	Renewal     *time.Time `json:"next_renewal,omitempty"`
@@ -90,13 +92,18 @@ const (
 	ExitDiffers = 2 // audit: something differs
 )
 
+// HasWire reports whether the wire of any promise is in one of the states.
+func (r *Report) HasWire(states ...WireState) bool {
+	return slices.ContainsFunc(r.Promises, func(p Promise) bool { return p.Wire != nil && slices.Contains(states, p.Wire.State) })
+}
+
 // AuditExit is the exit code of an audit: not being able to tell wins over a
 // difference.
 func (r *Report) AuditExit() int {
 	switch {
-	case r.Has(Unknown):
+	case r.Has(Unknown), r.HasWire(WireUnseen):
 		return ExitFailed
-	case r.Has(Broken, Refused, Held, Waiting):
+	case r.Has(Broken, Refused, Held, Waiting), r.HasWire(WireBehind, WireUnfit):
 		return ExitDiffers
 	}
 	return ExitOK

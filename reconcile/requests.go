@@ -205,8 +205,8 @@ func requestStatus(r anycert.Request) *RequestStatus {
 	return status
 }
 
-// words tell how it stands, when the store has a version (0: none).
-func (r RequestStatus) words(version int, now time.Time) string {
+// Words tell how it stands, when the store has a version (0: none).
+func (r RequestStatus) Words(version int, now time.Time) string {
 	text := fmt.Sprintf("asked for by %s at %s", r.By, stamp(r.Time))
 	switch {
 	case version <= r.Version && r.Deadline != nil && !now.Before(*r.Deadline):

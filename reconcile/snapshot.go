@@ -69,6 +69,22 @@ type PromiseState struct {
 	Verdicts    map[Verdict]int // how many targets have each; empty before the first pass
 	Verified    time.Time       // no target was last seen kept before; zero while one never was
 	NotAfter    time.Time       // the earliest end of what the last pass saw at the targets; zero when it saw none
+
+	Wires        map[WireState]int // how many targets were last seen on the wire in each state; empty where nobody looks
+	WireSeen     time.Time         // of none is the last look at the wire older; zero where nobody looks
+	WireNotAfter time.Time         // the earliest end of what the world was served; zero when nothing was seen
+}
+
+// saw adds what the last look at the wire of one target brought.
+func (s *PromiseState) saw(w *Wire) {
+	if len(s.Wires) == 0 {
+		s.Wires, s.WireSeen = make(map[WireState]int), w.Time
+	}
+	s.Wires[w.State]++
+	s.WireSeen = earlier(s.WireSeen, w.Time)
+	if end := w.notAfter(); end != nil && (s.WireNotAfter.IsZero() || end.Before(s.WireNotAfter)) {
+		s.WireNotAfter = *end
+	}
 }
 
 // Snapshot tells all of this moment at once. It may be asked at any time.

@@ -39,6 +39,7 @@ func (r *Report) WritePromises(w io.Writer, paint Paint) {
 		return strings.Replace(line, " "+string(verdict)+" ", " "+paint(verdict, string(verdict))+" ", 1)
 	})
 	fmt.Fprintln(w, r.Summary())
+	r.writeWire(w)
 	r.writeRest(w)
 }
 
@@ -108,6 +109,10 @@ func (r *Report) writeRest(w io.Writer) {
 	for _, o := range r.Orphans {
 		fmt.Fprintf(w, "orphan: %s at sink %s carries our mark of %s for certificate %s and is no longer declared: `anycert prune --yes` deletes it\n",
 			Clean(o.Label), o.Sink, stamp(o.Time), Clean(o.Certificate))
+	}
+	for _, l := range r.Lookalikes {
+		fmt.Fprintf(w, "look-alike: %s at sink %s is not ours and is for names of certificate %s: %s\n",
+			Clean(l.Label), l.Sink, l.Certificate, Clean(l.about()))
 	}
 	if len(r.Undeclared) > 0 {
 		fmt.Fprintf(w, "in the store but not declared, and pushed nowhere: %s\n", Clean(strings.Join(r.Undeclared, ", ")))

@@ -71,7 +71,7 @@ func (r *Report) WriteProblems(w io.Writer) {
 func (r *Report) WriteRequests(w io.Writer) {
 	for _, c := range r.Certificates {
 		if c.Request != nil {
-			fmt.Fprintln(w, Clean("certificate "+c.Name+": "+c.Request.words(c.Version, r.Time)))
+			fmt.Fprintln(w, Clean("certificate "+c.Name+": "+c.Request.Words(c.Version, r.Time)))
 		}
 	}
 	for _, note := range r.Notes {

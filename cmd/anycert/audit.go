@@ -17,19 +17,24 @@ func (a *app) auditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Compare every place with the store and change nothing",
-		Long: `Compare what every target serves with what the store holds, and change nothing:
-no target, no store. No key is read from the store; a token that may read metadata
-alone is enough.
+		Long: `Compare four things for each promise, and change nothing: what is declared, what the
+store holds, what the target holds, and, where the configuration says where that is
+(verify) or it is derived, what the world is served, by a handshake with every
+address. No key is read from the store; a token that may read metadata alone is
+enough.
 
-Listed as well: objects with our mark that are no longer declared (orphans), and
-entries of the store that are not declared and pushed nowhere.
+Listed as well: objects with our mark that are no longer declared (orphans),
+certificates of others for our names (look-alikes), and entries of the store that
+are not declared and pushed nowhere.
 
-Exit code: 0 all promises are kept; 2 something differs (broken, refused, held,
-waiting); 1 it could not be told.`,
+Exit code: 0 all promises are kept, and served where anybody looks; 2 something
+differs (broken, refused, held, waiting; on the wire behind or unfit); 1 it could
+not be told (unknown, unseen).`,
 		Example: `  anycert audit
   anycert audit --only prod
   anycert audit --only prod/web/example-tls
-  anycert audit -o json | jq '.promises[] | select(.verdict != "kept")'`,
+  anycert audit -o json | jq '.promises[] | select(.verdict != "kept")'
+  anycert audit -o json | jq '.promises[] | {declared, store, holds, wire}'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {

@@ -111,7 +111,7 @@ Begin with a configuration and let it be checked:
 	_ = root.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error"))
 	_ = root.RegisterFlagCompletionFunc("log-format", words("text", "json"))
 	root.AddCommand(a.runCommand(), a.syncCommand(), a.renewCommand(), a.auditCommand(),
-		a.historyCommand(), a.rollbackCommand(), a.revokeCommand(), a.csrCommand(), a.importCommand(), a.pullCommand(),
+		a.historyCommand(), a.rollbackCommand(), a.revokeCommand(), a.csrCommand(), a.importCommand(), a.pullCommand(), a.diffCommand(),
 		a.statusCommand(), a.checkCommand(), a.policyCommand(), a.pruneCommand(), a.versionCommand())
 	return root
 }

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -24,73 +22,136 @@ import (
 // puller is the owner in the marks of pulled files: nobody's hub.
 const puller = "pull"
 
+// pulling is what one `anycert pull` is to do.
+type pulling struct {
+	dir       string
+	names     []string // asked for by name
+	env       string
+	check     bool
+	templates []string
+	beside    string // directory for what is rendered; empty: that of each template
+}
+
 func (a *app) pullCommand() *cobra.Command {
-	var dir string
+	var p pulling
 	cmd := &cobra.Command{
 		Use:   "pull [NAME...]",
 		Short: "Bring certificates from the store into local files",
 		Long: `Bring certificates from the store into local files, in the layout of the file sink:
 DIR/NAME/fullchain.pem, privkey.pem, cert.pem, chain.pem, combined.pem. Without names,
-every certificate that the configuration declares, or that the store lists and your
-token may read.
+every certificate that the environment or the configuration declares, or that the
+store lists and your token may read.
 
-Of the configuration the store alone is used; without one, VAULT_ADDR, VAULT_TOKEN
-or ~/.vault-token, VAULT_CACERT and VAULT_NAMESPACE say where it is. Never a sink,
-never a reload. Files that anycert did not put there are refused, and so is a git
-work tree that does not ignore DIR.
+Where the store is says --env: an environment of your own file, environments.yaml in
+the directory anycert of your configuration directory (~/.config on Linux). Without
+it, the configuration, of which the store alone is used; without that, VAULT_ADDR,
+VAULT_TOKEN or ~/.vault-token, VAULT_CACERT and VAULT_NAMESPACE. Never a sink, never a
+reload. Files that anycert did not put there are refused, and so is a git work tree
+that does not ignore them.
 
-Exit code: 0 everything is there; 1 something that was asked for is not. What your
-token may not read is a failure only when it was asked for by name.`,
+With --template, files such as nginx.conf or .env are rendered as well, from the paths
+of the certificates and from fields of Vault that your token may read. FILE ends in
+.tmpl; what is made lies beside it without that, with mode 0600:
+
+  ssl_certificate {{ (certificate "example").fullchain }};
+  PASSWORD={{ secret "secret/site/db#password" }}
+
+With --check, nothing is changed: what is behind is listed.
+
+Exit code: 0 everything is there; 1 something that was asked for is not, or could not
+be told; 2 --check found something behind. What your token may not read is a failure
+only when it was asked for by name.`,
 		Example: `  anycert pull --dir ./certs example
   VAULT_ADDR=https://vault.example.com anycert pull --dir ./certs
-  anycert pull --config prod.yaml`,
+  anycert pull --config prod.yaml
+  anycert pull --env prod --template nginx.conf.tmpl --template .env.tmpl
+  anycert pull --env prod --check`,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.pull(cmd.Context(), dir, names)
+			p.names = names
+			if p.env != "" && cmd.Flags().Changed("config") {
+				return errors.New("pull: --env and --config both say where the store is: use one of them")
+			}
+			if !cmd.Flags().Changed("dir") {
+				p.dir = ""
+			}
+			return a.pull(cmd.Context(), p)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "certs", "`directory` to write to")
+	flags := cmd.Flags()
+	flags.StringVar(&p.dir, "dir", "certs", "`directory` to write to; default: that of the environment, or certs")
+	flags.StringVar(&p.env, "env", "", "`environment` of your own file to pull from")
+	flags.BoolVar(&p.check, "check", false, "change nothing, and tell what is behind")
+	flags.StringArrayVar(&p.templates, "template", nil, "`file` to render, NAME.tmpl; may be given several times")
+	flags.StringVar(&p.beside, "out", "", "`directory` for what is rendered (default beside each template)")
 	_ = cmd.MarkFlagDirname("dir")
+	_ = cmd.MarkFlagDirname("out")
+	_ = cmd.RegisterFlagCompletionFunc("template", cobra.FixedCompletions([]string{"tmpl"}, cobra.ShellCompDirectiveFilterFileExt))
+	_ = cmd.RegisterFlagCompletionFunc("env", environmentNames)
 	cmd.ValidArgsFunction = a.certificateNames
 	return cmd
 }
 
-func (a *app) pull(ctx context.Context, dir string, names []string) error {
-	for _, name := range names {
+func (a *app) pull(ctx context.Context, p pulling) error {
+	for _, name := range p.names {
 		if err := anycert.CheckName(name); err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
 	}
-	store, declared, err := a.pullStore()
+	from, err := a.pullFrom(p.env)
 	if err != nil {
 		return err
 	}
-	if opened, ok := store.(session); ok {
+	if opened, ok := from.store.(session); ok {
 		defer a.close(opened)
 	}
-	dir, err = filepath.Abs(dir)
+	dir, err := filepath.Abs(cmp.Or(p.dir, from.dir, "certs"))
 	if err != nil {
 		return err
 	}
-	if err := refuseTracked(ctx, resolved(dir)); err != nil {
+	rendering, err := newRendering(slices.Concat(from.templates, p.templates), p.beside, dir)
+	if err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
+	if err := rendering.refuseTracked(ctx); err != nil {
 		return err
 	}
-	chosen := len(names) > 0
-	if !chosen {
-		if names = declared; len(names) == 0 {
-			if names, err = listed(ctx, store); err != nil {
-				return err
-			}
-		}
+	names, err := p.choose(ctx, from, rendering)
+	if err != nil {
+		return err
 	}
-	if len(names) == 0 {
+	if len(names) == 0 && len(rendering.files) == 0 {
 		fmt.Fprintln(a.out, "the store has no certificates")
 		return nil
 	}
-	promises, err := pullAll(ctx, store, dir, names)
-	if err != nil {
-		return err
+	table := &pullTable{dir: dir, chosen: len(p.names) > 0, check: p.check}
+	var promises []reconcile.Promise
+	if len(names) > 0 {
+		if promises, err = pullAll(ctx, from.store, dir, names, p.check); err != nil {
+			return err
+		}
 	}
-	return a.reportPull(promises, dir, chosen)
+	for _, promise := range promises {
+		table.promise(promise)
+	}
+	for _, made := range rendering.all(ctx, from.store, promises, p.check) {
+		table.add(made)
+	}
+	return table.write(a.out)
+}
+
+// choose lists what is to be pulled. A certificate that a template names is pulled as
+// well; where nothing else says what is wanted, the templates do.
+func (p pulling) choose(ctx context.Context, from source, rendering *rendering) ([]string, error) {
+	needed := rendering.certificates()
+	switch {
+	case len(p.names) > 0:
+		return append(needed, p.names...), nil
+	case len(from.names) > 0:
+		return append(needed, from.names...), nil
+	case len(rendering.files) > 0:
+		return needed, nil
+	}
+	return listed(ctx, from.store)
 }
 
 // listed are the names that the store shows.
@@ -105,36 +166,80 @@ func listed(ctx context.Context, store anycert.Store) ([]string, error) {
 	return names, nil
 }
 
-// pullStore opens the store of the configuration, or the one that the environment
-// names where there is no configuration.
-func (a *app) pullStore() (anycert.Store, []string, error) {
+// source is where certificates are pulled from, and what it says itself of what is wanted.
+type source struct {
+	store     anycert.Store
+	names     []string
+	dir       string
+	templates []string
+}
+
+// pullFrom opens the store of the environment, else of the configuration, or the one
+// that the process's environment names where there is no configuration.
+func (a *app) pullFrom(env string) (source, error) {
+	if env != "" {
+		found, err := environment(env)
+		if err != nil {
+			return source{}, err
+		}
+		store, err := found.Open(config.Options{Version: version()})
+		return source{store, found.Certificates, found.Dir, found.Templates}, err
+	}
 	path, err := a.path()
 	if err != nil {
 		store, storeErr := config.StoreFromEnvironment(config.Options{Version: version()})
 		if storeErr != nil {
-			return nil, nil, fmt.Errorf("pull: %w; or say in the environment where the store is: %w", err, storeErr)
+			return source{}, fmt.Errorf("pull: %w; or name an environment with --env; or say in VAULT_ADDR where the store is: %w", err, storeErr)
 		}
-		return store, nil, nil
+		return source{store: store}, nil
 	}
 	loaded, err := load(path)
 	if err != nil {
-		return nil, nil, err
+		return source{}, err
 	}
-	store, err := config.OpenStore(loaded, config.Options{Version: version()})
-	if err != nil {
-		return nil, nil, err
-	}
-	var names []string
+	from := source{}
 	for _, c := range loaded.Certificates {
-		names = append(names, c.Name)
+		from.names = append(from.names, c.Name)
 	}
-	return store, names, nil
+	from.store, err = config.OpenStore(loaded, config.Options{Version: version()})
+	return from, err
 }
 
-// pullAll is one pass of one file sink without a reload.
-func pullAll(ctx context.Context, store anycert.Store, dir string, names []string) ([]reconcile.Promise, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("pull: %w", err)
+// environment finds one in the person's own file.
+func environment(name string) (config.Environment, error) {
+	path, err := config.EnvironmentsFile()
+	if err != nil {
+		return config.Environment{}, err
+	}
+	file, err := config.LoadEnvironments(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Environment{}, fmt.Errorf("%w: write one (docs/laptop.md)", err)
+	}
+	if err != nil {
+		return config.Environment{}, err
+	}
+	return file.Find(name)
+}
+
+// environmentNames completes --env.
+func environmentNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	path, err := config.EnvironmentsFile()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	file, err := config.LoadEnvironments(path)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return file.Names(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// pullAll is one pass of one file sink without a reload; with check, a look alone.
+func pullAll(ctx context.Context, store anycert.Store, dir string, names []string, check bool) ([]reconcile.Promise, error) {
+	if !check {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("pull: %w", err)
+		}
 	}
 	settings := &file.Config{Dir: dir}
 	sink, err := settings.Open(anycert.SinkEnv{Name: puller, Owner: puller, UserAgent: "anycert/" + version()})
@@ -149,45 +254,10 @@ func pullAll(ctx context.Context, store anycert.Store, dir string, names []strin
 		Owner: puller, Store: store, Certificates: certificates,
 		Agents: []reconcile.Agent{{Name: puller, Type: "file", Sink: sink, Certificates: certificates}},
 	}, slog.New(slog.DiscardHandler))
+	if check {
+		return hub.Audit(ctx, reconcile.Only{}).Promises, nil
+	}
 	return hub.Sync(ctx, reconcile.SyncOptions{NoIssue: true}).Promises, nil
-}
-
-// reportPull names for each certificate what was done. What policy denies is no
-// failure, unless it was asked for by name or nothing else came.
-func (a *app) reportPull(promises []reconcile.Promise, dir string, chosen bool) error {
-	table := tabwriter.NewWriter(a.out, 0, 0, 3, ' ', 0)
-	got, failed := 0, 0
-	for _, p := range promises {
-		var did, why string
-		where := "-"
-		switch {
-		case p.Verdict == reconcile.Kept:
-			got++
-			did, where, why = "unchanged", filepath.Join(dir, p.Certificate), fmt.Sprintf("version %d, %s", p.Version, until(p))
-			if p.Pushed {
-				did = "written"
-			}
-		case isDenied(p):
-			did, why = "denied", reconcile.Clean(cmp.Or(p.StoreErr(), p.Err).Error())
-			if chosen {
-				failed++
-			}
-		case errors.Is(p.StoreErr(), anycert.ErrNotFound) && p.Verdict == reconcile.Waiting:
-			failed++
-			did, why = "missing", "the store has no certificate of this name yet"
-		default:
-			failed++
-			did, why = string(p.Verdict), p.Words()
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", reconcile.Clean(p.Certificate), did, reconcile.Clean(where), why)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	if failed > 0 || got == 0 {
-		return exit(reconcile.ExitFailed)
-	}
-	return nil
 }
 
 func until(p reconcile.Promise) string {
@@ -200,61 +270,4 @@ func until(p reconcile.Promise) string {
 // isDenied reports whether the store did not let us: its metadata, or its data.
 func isDenied(p reconcile.Promise) bool {
 	return errors.Is(p.StoreErr(), anycert.ErrForbidden) || errors.Is(p.Err, anycert.ErrForbidden)
-}
-
-// refuseTracked keeps private keys out of git: a directory within a work tree must
-// be ignored there.
-func refuseTracked(ctx context.Context, dir string) error {
-	root := workTree(dir)
-	if root == "" {
-		return nil
-	}
-	// The keys lie below .anycert: DIR/NAME is a symlink, and git looks behind none.
-	ignored, err := gitIgnores(ctx, root, filepath.Join(dir, ".anycert", "example", "privkey.pem"))
-	switch {
-	case err != nil:
-		return fmt.Errorf("pull: %s is inside the git work tree %s, and git could not be asked whether it ignores it (%w): choose a --dir outside", dir, root, err)
-	case !ignored:
-		relative, _ := filepath.Rel(root, dir)
-		return fmt.Errorf("pull: %s is inside the git work tree %s, which does not ignore it: a private key would be one `git add` away from being published; add /%s/ to %s, or choose another --dir",
-			dir, root, filepath.ToSlash(relative), filepath.Join(root, ".gitignore"))
-	}
-	return nil
-}
-
-// resolved is path without symlinks, as far as it exists.
-func resolved(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil || path == filepath.Dir(path) {
-		return cmp.Or(real, path)
-	}
-	return filepath.Join(resolved(filepath.Dir(path)), filepath.Base(path))
-}
-
-// workTree is the nearest folder at or above dir that git works in.
-func workTree(dir string) string {
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
-			return at
-		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-	}
-}
-
-// gitIgnores asks git itself: only it knows all its rules. The work tree's own
-// configuration may name a command to run at each look, which is somebody else's.
-func gitIgnores(ctx context.Context, root, path string) (bool, error) {
-	cmd := exec.CommandContext(ctx, "git", "-c", "core.fsmonitor=false", "-C", root, "check-ignore", "--quiet", path)
-	var exit *exec.ExitError
-	switch _, err := cmd.Output(); {
-	case err == nil:
-		return true, nil
-	case errors.As(err, &exit) && exit.ExitCode() == 1:
-		return false, nil
-	case errors.As(err, &exit):
-		return false, fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-	default:
-		return false, err
-	}
 }

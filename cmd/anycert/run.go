@@ -31,8 +31,10 @@ the schedule, until SIGTERM or SIGINT; it ends within 10 seconds.
 SIGHUP reads the configuration again: a good one takes over between two passes, a
 wrong one is reported and the last good one stays in force.
 
-GET /health/live tells whether the loop turns, /health/ready whether the promises
-are kept. Only the first is a reason to restart it. /metrics is for Prometheus.
+GET / is a status page for people, and /api/v1/ the same as JSON: to this machine, and
+from elsewhere with http.token or behind http.proxy_header. /health/live tells whether
+the loop turns, /health/ready whether the promises are kept. Only the first is a reason
+to restart it. /metrics is for Prometheus.
 
 Exit code: 0 it was asked to end and did; 1 it could not start.`,
 		Example: `  anycert run
@@ -70,6 +72,7 @@ type daemon struct {
 	log      *slog.Logger
 	loop     *reconcile.Loop
 	notifier *notify.Notifier
+	gate     *web.Gate // of the status page
 
 	closing sync.WaitGroup // sessions that are being given back
 }
@@ -113,12 +116,13 @@ func (d *daemon) serve(graph *config.Graph) (*http.Server, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listening for health checks: %w: change http.listen (or PORT, which wins over it), or end what listens there", err)
+		return nil, fmt.Errorf("listening for the status page and health checks: %w: change http.listen (or PORT, which wins over it), or end what listens there", err)
 	}
-	server := web.NewServer(vitals{d.loop.Health(), d.notifier}, web.Build{Version: version(), Commit: commit(), Time: committed()}, d.log)
+	d.gate = web.NewGate(listener.Addr(), graph.Access, d.log)
+	server := web.NewServer(vitals{d.loop.Health(), d.notifier}, web.Build{Version: version(), Commit: commit(), Time: committed()}, d.gate, d.log)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			d.log.Error("health checks ended", "reason", err)
+			d.log.Error("the status page and health checks ended", "reason", err)
 		}
 	}()
 	d.log.Info("started", "version", version(), "certificates", len(graph.Certificates), "sinks", len(graph.Agents), "listen", listener.Addr().String())
@@ -150,6 +154,7 @@ func (d *daemon) reloads(ctx context.Context, hangups <-chan os.Signal, graph *c
 		if listen, _ := next.Listen(); listen != was {
 			d.log.Warn("http.listen was changed: that takes effect at the next start", "listens", was, "configured", listen)
 		}
+		d.gate.Change(next.Access)
 		d.closeBeside(graph)
 		graph = next
 		d.log.Info("the configuration was taken over", "certificates", len(next.Certificates), "sinks", len(next.Agents))

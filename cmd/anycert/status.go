@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -9,7 +11,11 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var out output
+	var (
+		out   output
+		watch bool
+		every time.Duration
+	)
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show every certificate: version, expiry, next renewal and why, promises",
@@ -17,19 +23,31 @@ func (a *app) statusCommand() *cobra.Command {
 why it is next obtained, and how its promises stand. Like audit it changes nothing
 and reads no key.
 
-Exit code: 0 everything could be told and no certificate has a problem; 1 otherwise.`,
+With --watch it looks again every 10 s until Ctrl-C, and shows on a terminal what is
+so now, the most urgent first, and elsewhere a line for each change. The status page of
+` + "`anycert run`" + ` shows the same, and more, in a browser.
+
+Exit code: 0 everything could be told and no certificate has a problem, or --watch was
+ended; 1 otherwise.`,
 		Example: `  anycert status
+  anycert status --watch
   anycert status -o json | jq -r '.certificates[] | [.name, .not_after] | @tsv'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
+			if watch && out.format != "text" {
+				return errors.New("--watch is for people: leave out -o json, or ask /api/v1/ of `anycert run`")
+			}
 			hub, end, err := a.hub()
 			if err != nil {
 				return err
 			}
 			defer end()
+			if watch {
+				return watching{look: hub.Status, every: every, out: a.out, size: a.terminal()}.watch(cmd.Context())
+			}
 			report := hub.Status(cmd.Context())
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)
@@ -47,5 +65,7 @@ Exit code: 0 everything could be told and no certificate has a problem; 1 otherw
 		},
 	}
 	out.flag(cmd)
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again and again, until Ctrl-C")
+	cmd.Flags().DurationVar(&every, "every", 10*time.Second, "how often --watch looks")
 	return cmd
 }

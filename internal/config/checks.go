@@ -2,9 +2,7 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/anycert/anycert"
@@ -57,32 +55,21 @@ func (c *checks) head() {
 	if _, text := parseSchedule(c.Reconcile.Schedule); text != "" {
 		c.add("reconcile.schedule", "%s", text)
 	}
-	if text := checkListen(c.HTTP.Listen); text != "" {
-		c.add("http.listen", "%s", text)
-	}
+	c.http()
 }
 
-func checkListen(address string) string {
-	if address == "" {
-		return ""
-	}
-	_, port, err := net.SplitHostPort(address)
-	if number, portErr := strconv.Atoi(port); err != nil || portErr != nil || number < 0 || number > 65535 {
-		return "this is no address to listen on: write HOST:PORT, as in 127.0.0.1:8080"
-	}
-	return ""
-}
+func (c *checks) store() { c.storeAt("store", c.Store) }
 
-func (c *checks) store() {
+func (c *checks) storeAt(path string, store Store) {
 	switch {
-	case c.Store.Vault == nil && c.Store.Local == nil:
-		c.add("store", "it is missing: write store: {vault: …}, or store: {local: {path: anycert.db}} to try anycert out")
-	case c.Store.Vault != nil && c.Store.Local != nil:
-		c.add("store.local", "there are two stores: one is the truth, so keep vault or local")
-	case c.Store.Vault != nil:
-		c.part("store.vault", c.Store.Vault.Check())
+	case store.Vault == nil && store.Local == nil:
+		c.add(path, "it is missing: write store: {vault: …}, or store: {local: {path: anycert.db}} to try anycert out")
+	case store.Vault != nil && store.Local != nil:
+		c.add(path+".local", "there are two stores: one is the truth, so keep vault or local")
+	case store.Vault != nil:
+		c.part(path+".vault", store.Vault.Check())
 	default:
-		c.part("store.local", c.Store.Local.Check())
+		c.part(path+".local", store.Local.Check())
 	}
 }
 
@@ -96,6 +83,7 @@ func (c *checks) certificates() {
 		if kind := certificate.KeyType; kind != "" && !slices.Contains(anycert.KeyTypes(), kind) {
 			c.add(path+".key_type", "this is no type of key: use one of %s", words(anycert.KeyTypes()))
 		}
+		c.verify(path+".verify", certificate.Verify, certificate.Domains, "this certificate")
 	}
 }
 
@@ -121,6 +109,11 @@ func (c *checks) sinks() {
 		path := fmt.Sprintf("sinks[%d]", i)
 		names.claim(path, sink.Name)
 		c.belonging(path+".certificates", sink.Certificates)
+		var domains []string
+		for _, certificate := range sink.of(c.declared()) {
+			domains = append(domains, certificate.Domains...)
+		}
+		c.verify(path+".verify", sink.Verify, domains, "any certificate of this sink")
 		switch {
 		case sink.Type == "":
 			c.add(path+".type", "it is missing: use one of %s", typeNames())

@@ -43,7 +43,7 @@ type Config struct {
 	Sinks []Sink `yaml:"sinks"`
 	// Reconcile says how often everything is compared.
 	Reconcile Reconcile `yaml:"reconcile"`
-	// HTTP is for probes and metrics.
+	// HTTP is for the status page, probes and metrics.
 	HTTP HTTP `yaml:"http"`
 	// Notify are those who are told of alarms by `anycert run`: when one starts, when it
 	// changes and when it ends. What is told is in [alarms.md](alarms.md).
@@ -85,6 +85,9 @@ type Certificate struct {
 	ReuseKey bool `yaml:"reuse_key"`
 	// Suspend freezes it: it is neither issued nor pushed.
 	Suspend bool `yaml:"suspend"`
+	// Verify lists where the world is served it, whichever sink is behind that; false:
+	// nobody looks there. Default: what its sinks say.
+	Verify Verify `yaml:"verify"`
 }
 
 // Sink declares one place.
@@ -98,6 +101,10 @@ type Sink struct {
 	Certificates []string `yaml:"certificates"`
 	// Suspend freezes it: nothing is pushed there.
 	Suspend bool `yaml:"suspend"`
+	// Verify lists where the world is served what is there; false: nobody looks. Each
+	// address counts for the certificates that are for its name. Default: nowhere; for
+	// fastly and fly each name but wildcards, at port 443, that is not listed.
+	Verify Verify `yaml:"verify"`
 	// Config is for the type: see its own table.
 	Config strict.Node `yaml:"config"`
 
@@ -110,14 +117,6 @@ type Reconcile struct {
 	// (https://pkg.go.dev/github.com/robfig/cron/v3). The first pass begins at
 	// the start. Default: @every 1m.
 	Schedule string `yaml:"schedule"`
-}
-
-// HTTP is the server for probes and metrics.
-type HTTP struct {
-	// Listen is the address that it listens on, as HOST:PORT. Default:
-	// 127.0.0.1:8080. Where the environment sets PORT, as Cloud Run does, it is
-	// that port on every address instead.
-	Listen string `yaml:"listen"`
 }
 
 // DefaultSchedule is used where the file names none.

@@ -7,6 +7,8 @@ import (
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/internal/notify"
+	"github.com/anycert/anycert/internal/web"
+	"github.com/anycert/anycert/internal/wire"
 	"github.com/anycert/anycert/reconcile"
 	"github.com/anycert/anycert/store"
 )
@@ -22,6 +24,7 @@ type Graph struct {
 	Schedule     reconcile.Schedule
 	Trial        bool     // the store is a local file
 	Warnings     []string // of credentials that every user of this machine may read
+	Access       web.Access
 
 	receivers []*notify.Receiver
 	listen    listen
@@ -36,6 +39,7 @@ func (g *Graph) Parts() reconcile.Parts {
 		Owner:        g.Owner,
 		Store:        g.Store,
 		Issuer:       g.Issuer,
+		Witness:      wire.New(wire.Options{}),
 		Certificates: g.Certificates,
 		Agents:       g.Agents,
 	}
@@ -62,6 +66,7 @@ func Open(c *Config, options Options) (*Graph, error) {
 		Store:        opened.store,
 		Records:      opened.records,
 		Schedule:     schedule,
+		Access:       c.access(opened.credentials),
 		listen:       c.listen(options),
 		Trial:        c.Store.Local != nil,
 		Warnings:     c.exposed(options),
@@ -80,7 +85,7 @@ func Open(c *Config, options Options) (*Graph, error) {
 	}
 	agents, more := c.openSinks(options, opened.credentials, graph.Certificates)
 	receivers, unopened := c.openReceivers(options, opened)
-	problems = slices.Concat(problems, more, unopened, c.changeable(), c.circles(issuing.sources, agents))
+	problems = slices.Concat(problems, more, unopened, c.changeable(), c.fronts(agents), c.circles(issuing.sources, agents))
 	if len(problems) > 0 {
 		return nil, problemsOf(c.file, strict.Merge(nil, problems))
 	}

@@ -37,10 +37,24 @@ func (g *Graph) Probes(trial bool) []Probe {
 	}
 	for _, agent := range g.Agents {
 		if prober, ok := agent.Sink.(anycert.Prober); ok && !agent.Suspended {
-			probes = append(probes, Probe{Part: "sink " + agent.Name, Try: prober.Probe})
+			probes = append(probes, Probe{Part: "sink " + agent.Name, Try: func(ctx context.Context) error { return probeSink(ctx, prober) }})
 		}
 	}
 	return append(probes, g.probeReceivers()...)
+}
+
+// probeSink is a Warning where a sink can be used, and something is missing all the same.
+func probeSink(ctx context.Context, prober anycert.Prober) error {
+	err := prober.Probe(ctx)
+	adviser, ok := prober.(anycert.Adviser)
+	if err != nil || !ok {
+		return err
+	}
+	advice, err := adviser.Advise(ctx)
+	if err == nil && advice != "" {
+		return Warning(advice)
+	}
+	return err
 }
 
 // probeStore tells which rights are missing for what this configuration does.

@@ -81,6 +81,8 @@ func summary(a reconcile.Alarm) string {
 		return "What the store holds of certificate " + a.Certificate + " cannot be used"
 	case reconcile.PromiseAlarm:
 		return "Certificate " + a.Certificate + " is not where it belongs at sink " + a.Sink
+	case reconcile.WireAlarm:
+		return "The world is served something else than certificate " + a.Certificate + " from sink " + a.Sink
 	case reconcile.ContestedAlarm:
 		return "Somebody keeps changing certificate " + a.Certificate + " back at sink " + a.Sink
 	case reconcile.SinkAlarm:

@@ -78,6 +78,25 @@ func promiseFamilies() []family {
 			each(func(p reconcile.PromiseState, sink string, to *sender) {
 				to.momentIfAny(p.NotAfter, p.Certificate, sink)
 			})},
+		{Metric{part, "anycert_wire", gauge, []string{"certificate", "sink", "wire"},
+			"Targets of a sink where a certificate belongs, by what the world was last seen to be served of each. States that no target has are left out, but for served; all are where nobody looks."},
+			each(func(p reconcile.PromiseState, sink string, to *sender) {
+				for _, state := range reconcile.WireStates() {
+					if n := p.Wires[state]; n > 0 || state == reconcile.WireServed && len(p.Wires) > 0 {
+						to.number(float64(n), p.Certificate, sink, string(state))
+					}
+				}
+			})},
+		{Metric{part, "anycert_wire_seen_timestamp_seconds", gauge, []string{"certificate", "sink"},
+			"When somebody last looked what the world is served: the oldest over the targets of a sink. Left out where nobody looks."},
+			each(func(p reconcile.PromiseState, sink string, to *sender) {
+				to.momentIfAny(p.WireSeen, p.Certificate, sink)
+			})},
+		{Metric{part, "anycert_wire_not_after_timestamp_seconds", gauge, []string{"certificate", "sink"},
+			"When what the world is served expires: the earliest over all addresses. Left out when nothing was seen."},
+			each(func(p reconcile.PromiseState, sink string, to *sender) {
+				to.momentIfAny(p.WireNotAfter, p.Certificate, sink)
+			})},
 	}
 }
 

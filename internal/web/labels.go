@@ -12,6 +12,7 @@ type ClosedSets struct {
 	Results                    []string
 	Success, Failure, Deferred []string // reasons, by result
 	States                     []string // of entries in the store
+	Wires                      []string // what the world is served
 }
 
 // Labels lists them.
@@ -34,5 +35,8 @@ func Labels() ClosedSets {
 	sets.Results = append(sets.Results, string(reconcile.Dropped))
 	slices.Sort(sets.Results)
 	sets.States = storeStates()
+	for _, state := range reconcile.WireStates() {
+		sets.Wires = append(sets.Wires, string(state))
+	}
 	return sets
 }

@@ -49,7 +49,8 @@ func known() reconcile.Snapshot {
 			{Name: "prod", Passed: at(-1), Succeeded: at(-61), Pushes: pushes,
 				Took: reconcile.Durations{Count: 3, Sum: 1500 * time.Millisecond, Within: map[time.Duration]int{time.Second: 2, time.Minute: 3}},
 				Promises: []reconcile.PromiseState{{Certificate: "example", Verified: at(-2), NotAfter: at(86400),
-					Verdicts: map[reconcile.Verdict]int{reconcile.Kept: 2, reconcile.Held: 1}}}},
+					Verdicts: map[reconcile.Verdict]int{reconcile.Kept: 2, reconcile.Held: 1},
+					Wires:    map[reconcile.WireState]int{reconcile.WireServed: 2, reconcile.WireBehind: 1}, WireSeen: at(-30), WireNotAfter: at(3600)}}},
 		},
 	}
 }
@@ -137,6 +138,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		"result":      sets.Results,
 		"reason":      slices.Concat(sets.Success, sets.Failure, sets.Deferred),
 		"state":       sets.States,
+		"wire":        sets.Wires,
 		"version":     {"v1.2.3"},
 		"commit":      {"0123456789ab"},
 		"goversion":   {runtime.Version()},

@@ -1,6 +1,6 @@
-// Package web serves what a daemon tells about itself over HTTP: health checks, and
-// metrics for Prometheus. Nothing can be changed here, and nothing that is secret is known
-// here.
+// Package web serves what a daemon tells about itself over HTTP: health checks, metrics for
+// Prometheus, and for people a status page, which is there as JSON as well. Nothing can be
+// changed here, and nothing that is secret is known here.
 package web
 
 //go:generate go run ./gen ../../docs/metrics.md
@@ -22,13 +22,14 @@ type Health interface {
 	Live(now time.Time) error     // why the process is to be restarted, or nil
 	Ready(now time.Time) []string // a line for each thing that somebody has to look at
 	Snapshot() reconcile.Snapshot // for those who count
+	View(now time.Time) reconcile.View
 }
 
 // NewServer makes the server of a daemon; whoever has a listener lets it serve. No peer
 // can hold it up: reading and writing have their time-outs, and a header its bound.
-func NewServer(health Health, build Build, log *slog.Logger) *http.Server {
+func NewServer(health Health, build Build, gate *Gate, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           Handler(health, build),
+		Handler:           Handler(health, build, gate),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
@@ -44,13 +45,15 @@ const scrapers = 2
 
 // Handler answers GET and HEAD:
 //
-//	/              what there is
+//	/              the status page, and /certificates/NAME
+//	/api/v1/       the same as JSON
 //	/health/live   (/healthz)  200 while the loop turns: else restart the process
 //	/health/ready  (/readyz)   200 while the promises are kept: else look, do not restart
 //	/metrics       for Prometheus
 //
-// Cloud Run keeps some paths that end in z for itself, so these are the aliases.
-func Handler(health Health, build Build) http.Handler {
+// The gate is before the first two. Cloud Run keeps some paths that end in z for itself, so
+// these are the aliases.
+func Handler(health Health, build Build, gate *Gate) http.Handler {
 	live := func(w http.ResponseWriter, _ *http.Request) {
 		if err := health.Live(time.Now()); err != nil {
 			answer(w, []string{err.Error()})
@@ -60,13 +63,16 @@ func Handler(health Health, build Build) http.Handler {
 	}
 	ready := func(w http.ResponseWriter, _ *http.Request) { answer(w, health.Ready(time.Now())) }
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { list(w, build) })
 	mux.HandleFunc("GET /health/live", live)
 	mux.HandleFunc("GET /healthz", live)
 	mux.HandleFunc("GET /health/ready", ready)
 	mux.HandleFunc("GET /readyz", ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(NewRegistry(health.Snapshot, build),
 		promhttp.HandlerOpts{MaxRequestsInFlight: scrapers}))
+	people := http.NewServeMux()
+	newPages(health, build).register(people)
+	api{health, build}.register(people)
+	mux.Handle("GET /", gate.guard(people))
 	return plain(mux)
 }
 
@@ -92,14 +98,4 @@ func answer(w http.ResponseWriter, problems []string) {
 	for _, problem := range problems {
 		fmt.Fprintln(w, reconcile.Clean(problem))
 	}
-}
-
-func list(w http.ResponseWriter, build Build) {
-	w.Header().Set("Content-Type", text)
-	fmt.Fprintf(w, `anycert %s
-
-/health/live    200 while the loop turns: else restart it (/healthz)
-/health/ready   200 while the promises are kept: else look, do not restart it (/readyz)
-/metrics        for Prometheus
-`, build.Version)
 }

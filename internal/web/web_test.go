@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"html"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +29,18 @@ var build = web.Build{Version: "v1.2.3", Commit: "0123456789ab", Time: time.Unix
 func ask(t *testing.T, handler http.Handler, method, path string) (int, http.Header, string) {
 	t.Helper()
 	recorder := httptest.NewRecorder()
-	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+	request := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+	request.Host = "localhost"
+	handler.ServeHTTP(recorder, request)
 	return recorder.Code, recorder.Header(), recorder.Body.String()
+}
+
+// loopback is where a daemon listens when nothing else is said.
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}
+
+// handler is that of a daemon on loopback that asks nobody.
+func handler(health web.Health) http.Handler {
+	return web.Handler(health, build, web.NewGate(loopback, web.Access{}, slog.New(slog.DiscardHandler)))
 }
 
 func pushesFail(err error) sinktest.Fault {
@@ -40,7 +54,7 @@ func pushesFail(err error) sinktest.Fault {
 
 func TestHandler(t *testing.T) {
 	health := webtest.Hub{Fault: pushesFail(anycert.ErrForbidden)}.Start(t)
-	server := httptest.NewServer(web.Handler(health, build))
+	server := httptest.NewServer(handler(health))
 	defer server.Close()
 	const notReady = "example at prod api/example: broken: push api/example: permission denied\n" +
 		"example at prod web/example: broken: push web/example: permission denied\n"
@@ -54,7 +68,6 @@ func TestHandler(t *testing.T) {
 		{"GET", "/health/ready", 503, notReady},
 		{"GET", "/readyz", 503, notReady},
 		{"GET", "/metrics", 200, ""},
-		{"GET", "/", 200, ""},
 		{"HEAD", "/health/live", 200, ""},
 		{"HEAD", "/metrics", 200, ""},
 		{"POST", "/metrics", 405, "Method Not Allowed\n"},
@@ -88,27 +101,47 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// What the listing names can be asked for.
-func TestListing(t *testing.T) {
-	handler := web.Handler(webtest.Hub{}.Start(t), build)
-	_, _, listing := ask(t, handler, "GET", "/")
-	paths := 0
-	for _, word := range strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(listing)) {
-		if strings.HasPrefix(word, "/") {
-			paths++
-			if code, _, _ := ask(t, handler, "GET", word); code == http.StatusNotFound {
-				t.Errorf("%s is not there", word)
+// What the page leads to can be asked for, also behind a proxy that puts a path before it.
+func TestLinks(t *testing.T) {
+	handler := handler(webtest.Fixed{Shown: webtest.Many(200)})
+	seen := make(map[string]bool)
+	var follow func(page string)
+	follow = func(page string) {
+		if seen[page] {
+			return
+		}
+		seen[page] = true
+		code, header, body := ask(t, handler, "GET", page)
+		if code != http.StatusOK {
+			t.Errorf("%s: %d %s", page, code, body)
+		}
+		if !strings.HasPrefix(header.Get("Content-Type"), "text/html") {
+			return
+		}
+		base, err := url.Parse(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+			if strings.HasPrefix(link[1], "/") || strings.Contains(link[1], "//") {
+				t.Errorf("%s: the link %s is not relative", page, link[1])
+			}
+			if to, err := base.Parse(html.UnescapeString(link[1])); err != nil {
+				t.Error(err)
+			} else if to.Fragment == "" && len(seen) < 400 {
+				follow(to.String())
 			}
 		}
 	}
-	if paths != 5 || !strings.HasPrefix(listing, "anycert v1.2.3\n") {
-		t.Errorf("the listing names %d paths:\n%s", paths, listing)
+	follow("/")
+	if len(seen) < 200 {
+		t.Errorf("%d pages were found", len(seen))
 	}
 }
 
 // A peer that sends nothing, or reads nothing, is not waited for.
 func TestServerHasTimeouts(t *testing.T) {
-	server := web.NewServer(webtest.Hub{}.Start(t), build, slog.New(slog.DiscardHandler))
+	server := web.NewServer(webtest.Hub{}.Start(t), build, nil, slog.New(slog.DiscardHandler))
 	for name, timeout := range map[string]time.Duration{"ReadHeader": server.ReadHeaderTimeout, "Read": server.ReadTimeout,
 		"Write": server.WriteTimeout, "Idle": server.IdleTimeout} {
 		if timeout <= 0 || timeout > time.Minute {
@@ -126,7 +159,7 @@ func TestMetricsShowNoText(t *testing.T) {
 	secret := errors.New("the server said " + planted)
 	health := webtest.Hub{Fault: pushesFail(secret), Order: secret}.Start(t)
 	health.Configuration(secret)
-	handler := web.Handler(health, build)
+	handler := handler(health)
 	if _, _, ready := ask(t, handler, "GET", "/health/ready"); strings.Count(ready, planted) != 3 {
 		t.Fatalf("the texts were not planted:\n%s", ready)
 	}
@@ -152,7 +185,7 @@ func TestPromtoolAcceptsTheMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, metrics := ask(t, web.Handler(webtest.Hub{}.Start(t), build), "GET", "/metrics")
+	_, _, metrics := ask(t, handler(webtest.Hub{}.Start(t)), "GET", "/metrics")
 	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	cmd.Stdin = strings.NewReader(metrics)
 	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) != 0 {

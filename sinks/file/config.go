@@ -36,6 +36,9 @@ type Config struct {
 	Mode Mode `yaml:"mode"`
 	// Keystore adds a keystore.p12.
 	Keystore *Keystore `yaml:"keystore"`
+	// Templates are files to render beside the certificates, such as a server's
+	// configuration: see the sink's page.
+	Templates []Template `yaml:"templates"`
 	// Reload is run after a change: a command and its arguments, without a shell.
 	Reload []string `yaml:"reload"`
 	// ReloadTimeout is how long it may take. 30s is the default.
@@ -67,6 +70,7 @@ func (c *Config) Check() []anycert.Problem {
 	if c.Keystore != nil && c.Keystore.Password.IsZero() {
 		add("keystore.password", "the password is missing: write {env: NAME}, {file: PATH} or {vault: MOUNT/PATH#FIELD}")
 	}
+	c.checkTemplates(add)
 	switch {
 	case c.Reload == nil:
 	case len(c.Reload) == 0 || c.Reload[0] == "":
@@ -116,6 +120,7 @@ func (c *Config) Open(env anycert.SinkEnv) (anycert.Sink, error) {
 	if c.Keystore != nil {
 		s.password = env.Credential(c.Keystore.Password)
 	}
+	s.templates = c.openTemplates(env)
 	return s, nil
 }
 

@@ -25,6 +25,7 @@ import (
 //	mark    the sink was named otherwise when it left the mark
 //	link    the symlink leads to a version that stands in for a damaged one
 //	reload  the server has not been told of the last change
+//	template  a rendered file is not as its template makes it
 func (s *Sink) Observe(ctx context.Context, target anycert.Target) (anycert.Observed, error) {
 	observed, err := s.observe(ctx, target.Certificate)
 	return observed, s.wrap("observing", target.Label, err)
@@ -38,6 +39,7 @@ func (s *Sink) observe(ctx context.Context, certificate string) (anycert.Observe
 	if err != nil {
 		return anycert.Observed{}, err
 	}
+	templates := s.render(ctx, certificate)
 	a, err := s.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return anycert.Observed{}, nil
@@ -55,7 +57,13 @@ func (s *Sink) observe(ctx context.Context, certificate string) (anycert.Observe
 	case seen.version == nil:
 		return anycert.Observed{}, nil
 	}
-	return a.tell(certificate, seen, password)
+	observed, err := a.tell(certificate, seen, password)
+	if err != nil {
+		return anycert.Observed{}, err
+	}
+	wrong, err := a.templateDeviations(templates)
+	observed.Deviations = append(observed.Deviations, wrong...)
+	return observed, err
 }
 
 // readPassword is the keystore's; zero when there is none to make.

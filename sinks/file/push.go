@@ -38,13 +38,17 @@ func (s *Sink) push(ctx context.Context, certificate string, entry anycert.Entry
 	if err := s.refuse(ctx, certificate); err != nil { // before anything is made
 		return err
 	}
+	templates := s.render(ctx, certificate) // nobody waits for Vault with the lock held
 	a, err := s.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
 	defer a.close()
 	w := &writer{area: a, certificate: certificate, files: files, bundle: bundle, password: password}
-	return w.push(ctx)
+	if err := w.push(ctx); err != nil {
+		return err
+	}
+	return w.writeTemplates(templates)
 }
 
 // refuse is ErrRefused when the place is someone else's.

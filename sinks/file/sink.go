@@ -30,14 +30,15 @@ import (
 
 // Sink is one directory, and the server that reads it.
 type Sink struct {
-	dir      string // absolute
-	name     string
-	owner    string
-	mode     fs.FileMode
-	uid, gid int // -1: those of DIR/.anycert
-	password anycert.Credential
-	reload   []string
-	timeout  time.Duration
+	dir       string // absolute
+	name      string
+	owner     string
+	mode      fs.FileMode
+	uid, gid  int // -1: those of DIR/.anycert
+	password  anycert.Credential
+	templates []template
+	reload    []string
+	timeout   time.Duration
 
 	step func(name string) error // called before each write; tests make it fail
 

@@ -100,7 +100,7 @@ func (r *rig) grant(namespaces []string, further ...rbacv1.PolicyRule) {
 		r.must(err)
 		for _, rule := range role.Rules {
 			for _, verb := range rule.Verbs {
-				r.await(namespace, verb, append(rule.ResourceNames, "")[0], true)
+				r.awaitOn(namespace, verb, rule.APIGroups[0], rule.Resources[0], append(rule.ResourceNames, "")[0], true)
 			}
 		}
 	}
@@ -149,11 +149,16 @@ func (r *rig) revoke(namespace string) {
 // await waits until the authorizer has seen a change of the account's rights.
 func (r *rig) await(namespace, verb, name string, want bool) {
 	r.t.Helper()
-	r.until("the account's right to "+verb+" secrets changes", func() bool {
+	r.awaitOn(namespace, verb, "", "secrets", name, want)
+}
+
+func (r *rig) awaitOn(namespace, verb, group, resource, name string, want bool) {
+	r.t.Helper()
+	r.until("the account's right to "+verb+" "+resource+" changes", func() bool {
 		review, err := r.Client().AuthorizationV1().SubjectAccessReviews().Create(r.ctx(), &authorizationv1.SubjectAccessReview{
 			Spec: authorizationv1.SubjectAccessReviewSpec{
 				User:               "system:serviceaccount:anycert:anycert",
-				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Resource: "secrets", Name: name},
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: group, Resource: resource, Name: name},
 			}}, metav1.CreateOptions{})
 		r.must(err)
 		return review.Status.Allowed == want

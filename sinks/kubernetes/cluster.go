@@ -86,15 +86,23 @@ func (c *cluster) delete(ctx context.Context, secret *corev1.Secret) error {
 // list calls yield with each Secret of a namespace that carries our label. No more
 // than one is held at a time, however large they are.
 func (c *cluster) list(ctx context.Context, namespace string, yield func(*corev1.Secret)) error {
+	return c.listBy(ctx, namespace, map[string]string{"labelSelector": labelManager + "=" + us}, yield)
+}
+
+// listBy is list for other selectors.
+func (c *cluster) listBy(ctx context.Context, namespace string, selectors map[string]string, yield func(*corev1.Secret)) error {
 	listed := 0
 	count := func(secret *corev1.Secret) {
 		listed++
 		yield(secret)
 	}
 	for next := ""; ; {
-		stream, err := c.api.Get().Namespace(namespace).Resource("secrets").
-			Param("labelSelector", labelManager+"="+us).Param("limit", strconv.Itoa(pageSize)).Param("continue", next).
-			MaxRetries(0).Stream(quiet(ctx))
+		asked := c.api.Get().Namespace(namespace).Resource("secrets").
+			Param("limit", strconv.Itoa(pageSize)).Param("continue", next)
+		for name, selector := range selectors {
+			asked = asked.Param(name, selector)
+		}
+		stream, err := asked.MaxRetries(0).Stream(quiet(ctx))
 		if err == nil {
 			next, err = readList(stream, maxListed-listed, count)
 			_, _ = io.CopyN(io.Discard, stream, 1<<10) // its last line end: the connection is used again
@@ -118,7 +126,7 @@ func readList(from io.Reader, most int, yield func(*corev1.Secret)) (next string
 	items := 0
 	one := func(secret *corev1.Secret) error {
 		if items++; items > most {
-			return fmt.Errorf("the namespace has more than %d Secrets of ours", maxListed)
+			return fmt.Errorf("the namespace has more than %d Secrets of the kind that is listed", maxListed)
 		}
 		metered.reset()
 		yield(secret)

@@ -31,6 +31,8 @@ func (r request) String() string {
 		return "listing the Secrets of namespace " + r.at.namespace
 	case "review":
 		return "asking what we may do in namespace " + r.at.namespace
+	case "tell":
+		return "writing an Event about Secret " + r.at.String()
 	}
 	return map[string]string{"get": "reading", "patch": "writing", "delete": "deleting"}[r.verb] + " Secret " + r.at.String()
 }

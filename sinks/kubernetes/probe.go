@@ -31,6 +31,42 @@ func (s *Sink) Probe(ctx context.Context) error {
 	return failures.Join(failed...)
 }
 
+// Advise tells where the right to make Events is not given.
+func (s *Sink) Advise(ctx context.Context) (string, error) {
+	var silent []string
+	for _, namespace := range s.config.Namespaces {
+		rules, err := s.cluster.rules(ctx, namespace)
+		if err != nil {
+			return "", err
+		}
+		if !rules.tell() {
+			silent = append(silent, namespace)
+		}
+	}
+	if len(silent) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("no Events are made about its Secrets in %s: where they are wanted, a Role there needs the rule %s, which `anycert policy` prints",
+		strings.Join(silent, ", "), eventRule), nil
+}
+
+// tell reports whether Events can be made. Where the server does not know all rules, it
+// may be.
+func (r rules) tell() bool {
+	if r.Incomplete {
+		return true
+	}
+	verbs := map[string]bool{}
+	for _, rule := range r.ResourceRules {
+		if has(rule.APIGroups, "events.k8s.io") && has(rule.Resources, "events") && len(rule.ResourceNames) == 0 {
+			for _, verb := range []string{"create", "patch"} {
+				verbs[verb] = verbs[verb] || has(rule.Verbs, verb)
+			}
+		}
+	}
+	return verbs["create"] && verbs["patch"]
+}
+
 // rules is the part of a SelfSubjectRulesReview's status that is needed
 // (https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/).
 type rules struct {

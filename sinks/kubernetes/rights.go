@@ -43,6 +43,7 @@ func (c Config) Grants(to anycert.Grantee) (anycert.Grants, error) {
 		granting.add(nameOf(to, "auditor"), c.Namespaces, c.auditing(names))
 	default:
 		granting.add(nameOf(to), c.Namespaces, c.syncing(names))
+		granting.add(nameOf(to, "events"), c.Namespaces, telling())
 	}
 	if len(to.Retired) > 0 && to.Role.Pushes() {
 		retired, err := c.secretNames(undomained(to.Retired))
@@ -79,7 +80,7 @@ func (c SourceConfig) Grants(to anycert.Grantee) (anycert.Grants, error) {
 	granting := granting{Kubectl: c.access().kubectl(), Subjects: subjects}
 	for _, namespace := range slices.Sorted(maps.Keys(names)) {
 		granting.add(nameOf(to, "source"), []string{namespace}, []rule{
-			{"get: what somebody else renews is fetched from here, with its key, and never written.", names[namespace], []string{"get"}}})
+			{Why: "get: what somebody else renews is fetched from here, with its key, and never written.", Names: names[namespace], Verbs: []string{"get"}}})
 	}
 	return granting.text()
 }
@@ -90,23 +91,34 @@ func nameOf(to anycert.Grantee, use ...string) string {
 	return strings.Join(append([]string{us, to.Owner, to.Sink}, use...), ".")
 }
 
-// rule is one rule of a Role about Secrets.
+// rule is one rule of a Role, about Secrets unless it says otherwise.
 type rule struct {
 	Why   string
 	Names []string // empty: all of the namespace
 	Verbs []string
+	Of    *resource // nil: Secrets
+}
+
+type resource struct{ Group, Name string }
+
+// Resource is what a rule is about.
+func (r rule) Resource() resource {
+	if r.Of != nil {
+		return *r.Of
+	}
+	return resource{"", "secrets"}
 }
 
 func (c Config) syncing(names []string) []rule {
 	return append([]rule{
-		{"get: each pass looks at what is there. patch: server-side apply, the only way in which anycert writes.", names, []string{"get", "patch"}},
-		{"create: the first apply makes the Secret. Kubernetes cannot limit it by name; anycert makes those above.", nil, []string{"create"}},
+		{Why: "get: each pass looks at what is there. patch: server-side apply, the only way in which anycert writes.", Names: names, Verbs: []string{"get", "patch"}},
+		{Why: "create: the first apply makes the Secret. Kubernetes cannot limit it by name; anycert makes those above.", Verbs: []string{"create"}},
 	}, c.listing()...)
 }
 
 func (c Config) auditing(names []string) []rule {
 	return append([]rule{
-		{"get: an audit compares what is there. Kubernetes shows the key with it; anycert keeps its hash.", names, []string{"get"}},
+		{Why: "get: an audit compares what is there. Kubernetes shows the key with it; anycert keeps its hash.", Names: names, Verbs: []string{"get"}},
 	}, c.listing()...)
 }
 
@@ -115,13 +127,19 @@ func (c Config) listing() []rule {
 	if !c.List {
 		return nil
 	}
-	return []rule{{"list: one listing for each pass, as list: true says. It shows every Secret of the namespace.", nil, []string{"list"}}}
+	return []rule{{Why: "list: one listing for each pass, as list: true says. It shows every Secret of the namespace.", Verbs: []string{"list"}}}
+}
+
+// telling is a Role of its own, so that whoever does not want it can leave it out.
+func telling() []rule {
+	return []rule{{Why: "Optional. Events tell people in the namespace what anycert did about its Secrets; without this none are made, and nothing else is missing. create: the first. patch: counting it up.",
+		Verbs: []string{"create", "patch"}, Of: &resource{"events.k8s.io", "events"}}}
 }
 
 func pruning(names []string) []rule {
 	return []rule{
-		{"get, delete: prune looks once more, and deletes the object that it looked at.", names, []string{"delete", "get"}},
-		{"list: prune finds them so. It shows every Secret of the namespace.", nil, []string{"list"}},
+		{Why: "get, delete: prune looks once more, and deletes the object that it looked at.", Names: names, Verbs: []string{"delete", "get"}},
+		{Why: "list: prune finds them so. It shows every Secret of the namespace.", Verbs: []string{"list"}},
 	}
 }
 

@@ -112,8 +112,8 @@ metadata:
 rules:
 {{- range .Rules}}
   # {{.Why}}
-  - apiGroups: [""]
-    resources: [secrets]
+  - apiGroups: [{{printf "%q" .Resource.Group}}]
+    resources: [{{.Resource.Name}}]
     {{- with .Names}}
     resourceNames: {{list .}}
     {{- end}}

@@ -18,6 +18,7 @@ type Sink struct {
 	template nameTemplate
 	adopt    map[string]bool // addresses
 	cluster  *cluster
+	voice    voice // what was told as Events
 }
 
 var (
@@ -27,6 +28,8 @@ var (
 	_ anycert.OrphanLister  = (*Sink)(nil)
 	_ anycert.OrphanRemover = (*Sink)(nil)
 	_ anycert.Prober        = (*Sink)(nil)
+	_ anycert.Teller        = (*Sink)(nil)
+	_ anycert.Adviser       = (*Sink)(nil)
 )
 
 // Open makes the sink. It reads the kubeconfig, the CA or the pod's service

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/anycert/anycert"
+	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/internal/notify"
 	"github.com/anycert/anycert/issuer/dns01"
@@ -32,6 +33,8 @@ func (w *writer) kind(at place, field field) string {
 	if inner, ok := structureOf(field.kind); ok {
 		words := "fields, see " + at.below(field).link()
 		switch {
+		case field.kind == reflect.TypeFor[config.Verify]():
+			words = "`false` or list of " + words
 		case decodesItself(field.kind):
 			words = "fields or a list of them, see " + at.below(field).link()
 		case inner != indirect(field.kind):

@@ -58,7 +58,7 @@ func (f *fleet) mendsASecret() {
 	f.passes(1)
 	written := 0
 	for _, r := range kubeserver.Writes(f.ClusterSince(m, cluster)) {
-		if r.Status != http.StatusConflict { // then it looked again
+		if r.Resource == "secrets" && r.Status != http.StatusConflict { // then it looked again
 			written++
 		}
 	}

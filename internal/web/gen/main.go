@@ -31,7 +31,7 @@ came from elsewhere; what a reload takes out of the configuration is not exporte
 the start of the process, and begin with 0 for everything that can be. Each moment is in seconds since 1970.
 
 By default it listens on loopback. To be scraped from another machine it needs ` + "`http: {listen: \":8080\"}`" + `, and a
-network that lets only those in who may know its certificates and sinks by name: there is no password.
+network that lets only those in who may know its certificates and sinks by name: for metrics there is no password.
 
 ` + "```yaml" + `
 scrape_configs:
@@ -54,6 +54,7 @@ const foot = `
 | ` + "`result`" + ` | %s |
 | ` + "`reason`" + ` | of a success %s; of a failure %s; of what is deferred %s |
 | ` + "`state`" + ` | %s |
+| ` + "`wire`" + ` | %s |
 
 ## Go and the process
 
@@ -74,7 +75,7 @@ func page(metrics []web.Metric) string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, m.Type, code(m.Labels), m.Help)
 	}
 	labels := web.Labels()
-	fmt.Fprintf(&b, foot, code(labels.Verdicts), code(labels.Results), code(labels.Success), code(labels.Failure), code(labels.Deferred), code(labels.States))
+	fmt.Fprintf(&b, foot, code(labels.Verdicts), code(labels.Results), code(labels.Success), code(labels.Failure), code(labels.Deferred), code(labels.States), code(labels.Wires))
 	return b.String()
 }
 

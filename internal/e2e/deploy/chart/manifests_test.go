@@ -213,12 +213,13 @@ func TestRolesFollowTheConfiguration(t *testing.T) {
 	every := func(verb string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{verb}}
 	}
+	events := rbacv1.PolicyRule{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
 	m := render(t, values(t, "hub"))
 	for namespace, want := range map[string][]rbacv1.PolicyRule{
-		"web":    {keep("shop-tls", "tls-example", "tls-moving", "tls-shop"), every("create"), every("list")},
-		"api":    {keep("more-tls", "tls-example", "tls-moving", "tls-shop"), every("create")},
-		"shop":   {keep("shop-tls"), every("create"), every("list")},
-		"other":  {keep("other-tls"), every("create")},
+		"web":    {keep("shop-tls", "tls-example", "tls-moving", "tls-shop"), every("create"), events, every("list")},
+		"api":    {keep("more-tls", "tls-example", "tls-moving", "tls-shop"), every("create"), events},
+		"shop":   {keep("shop-tls"), every("create"), events, every("list")},
+		"other":  {keep("other-tls"), every("create"), events},
 		"legacy": {{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"moving-old"}, Verbs: []string{"get"}}},
 	} {
 		if diff := cmp.Diff(want, get[rbacv1.Role](t, m, "Role "+namespace+"/anycert").Rules); diff != "" {

@@ -1,0 +1,163 @@
+package laptop
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/anycert/anycert/internal/testenv"
+	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/internal/testenv/leak"
+	"github.com/anycert/anycert/internal/testenv/world"
+)
+
+const eventful = `version: 1
+owner: hub
+store: {{.Store .Root}}
+certificates:
+  - {name: example, domains: [example.com]}
+sinks:
+  - {name: prod, type: kubernetes, certificates: ["*"], config: { {{.Reach "prod" .Token}}, namespaces: [web]}}
+`
+
+// cluster is a world in which anycert has exactly the rights that it prints.
+type cluster struct {
+	*world.World
+	config string
+}
+
+func newCluster(t *testing.T) cluster {
+	t.Helper()
+	w := world.New(t, world.Options{Clusters: []string{"prod"}})
+	w.Must(w.Clusters["prod"].CreateNamespaces(t.Context(), "anycert", "web"))
+	if got := w.Kubectl("prod", "", "-n", "anycert", "create", "serviceaccount", "anycert"); got.Code != 0 {
+		t.Fatal(got)
+	}
+	token, err := w.Clusters["prod"].Token(t.Context(), "anycert", "anycert")
+	w.Must(err)
+	c := cluster{World: w}
+	c.config = w.Config("hub.yaml", eventful, struct {
+		*world.World
+		Token string
+	}{w, token})
+	printed := w.Run(c.config, "policy", "follower", "--only", "prod")
+	if got := w.Kubectl("prod", printed.Stdout, "apply", "-f", "-"); printed.Code != 0 || got.Code != 0 {
+		t.Fatal(printed, got)
+	}
+	c.may(true)
+	return c
+}
+
+// may waits until the API server lets anycert make Events, or does not.
+func (c cluster) may(want bool) {
+	c.T.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		review, err := c.Clusters["prod"].Client().AuthorizationV1().SubjectAccessReviews().Create(c.T.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:anycert:anycert",
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: "web", Verb: "patch", Group: "events.k8s.io", Resource: "events"}}}, metav1.CreateOptions{})
+		c.Must(err)
+		if review.Status.Allowed == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.T.Fatalf("waited in vain until Events are allowed: %t", want)
+		}
+	}
+}
+
+// events are those in the namespace.
+func (c cluster) events() (all []eventsv1.Event) {
+	c.T.Helper()
+	list, err := c.Clusters["prod"].Client().EventsV1().Events("web").List(c.T.Context(), metav1.ListOptions{})
+	c.Must(err)
+	return list.Items
+}
+
+// says fails unless there are n Events, and one of a reason whose note holds a text.
+func (c cluster) says(n int, reason, text string) {
+	c.T.Helper()
+	all := c.events()
+	for _, event := range all {
+		if event.Reason == reason && strings.Contains(event.Note, text) && len(all) == n {
+			return
+		}
+	}
+	c.T.Errorf("want %d Events and a %s with %q, there are:", n, reason, text)
+	for _, event := range all {
+		c.T.Errorf("  %s: %s", event.Reason, event.Note)
+	}
+}
+
+// What a pass did is told in the namespace; a pass that did nothing says nothing.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	pair := testenv.IssueFrom(t, c.Strangers, certs.Options{Names: []string{"example.com"}})
+	c.Put("example", pair)
+	c.Kept(c.Report(0, c.config, "sync"))
+	c.says(1, "Pushed", "version 1 of certificate example was pushed: ")
+
+	m := c.Now()
+	c.Kept(c.Report(0, c.config, "sync"))
+	c.WroteNothing("an unchanged pass", m)
+
+	label := []string{"-n", "web", "label", "secret", "example-tls", "app.kubernetes.io/managed-by-", "--overwrite"}
+	for range 3 { // broken again and again: one Event
+		if got := c.Kubectl("prod", "", label...); got.Code != 0 {
+			t.Fatal(got)
+		}
+		c.Kept(c.Report(0, c.config, "sync"))
+	}
+	c.says(2, "Mended", "version 1 of certificate example was there, and mended: ")
+
+	// As after a snapshot of Vault was restored: the mark tells of what came later.
+	if got := c.Kubectl("prod", "", "-n", "web", "annotate", "secret", "example-tls", "--overwrite", "anycert.dev/digest=sha256:"+strings.Repeat("0", 64),
+		"anycert.dev/version-time="+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)); got.Code != 0 {
+		t.Fatal(got)
+	}
+	c.Report(1, c.config, "sync")
+	c.Report(1, c.config, "sync")
+	c.says(3, "Held", "version 1 of certificate example is not pushed: ")
+
+	keys, err := leak.New(leak.Secret{Name: "the key", PEM: pair.KeyPEM})
+	c.Must(err)
+	if found := keys.Bytes("Events", []byte(fmt.Sprint(c.events()))); len(found) > 0 {
+		t.Error(found)
+	}
+	if got := c.Kubectl("prod", "", "-n", "web", "events", "--for", "secret/example-tls"); got.Code != 0 || !got.Says("Pushed") || !got.Says("Held") {
+		t.Error(got)
+	}
+}
+
+// The right is optional: without it nothing fails, and it is said where one looks for it.
+func TestEventsWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	if got := c.Run(c.config, "check", "--connect"); got.Code != 0 || !strings.Contains(got.Stdout, "sink prod: ok\n") {
+		t.Error(got)
+	}
+	c.Must(c.Clusters["prod"].Client().RbacV1().RoleBindings("web").Delete(t.Context(), "anycert.hub.prod.events", metav1.DeleteOptions{}))
+	c.may(false)
+	c.Put("example", testenv.IssueFrom(t, c.Strangers, certs.Options{Names: []string{"example.com"}}))
+	m := c.Now()
+	got := c.Run(c.config, "sync", "--log-level", "debug")
+	for _, r := range c.ClusterSince(m, "prod") { // nobody who reads the audit log is alarmed
+		if r.Status == 403 {
+			t.Errorf("the API server denied %+v", r)
+		}
+	}
+	if got.Code != 0 || strings.Count(got.Stderr, "the people at a sink could not be told") != 1 || !got.Says("verbs: [create, patch]") {
+		t.Error(got)
+	}
+	if all := c.events(); len(all) != 0 {
+		t.Errorf("there are Events: %v", all)
+	}
+	if got := c.Run(c.config, "check", "--connect"); got.Code != 0 || !got.Says("sink prod: ok, but no Events are made about its Secrets in web: ") {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,147 @@
+package reconcile
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/anycert/anycert"
+)
+
+// Sides are three of the four that an audit compares for each promise; the fourth is its
+// Wire. A side that nothing is known of is left out.
+type Sides struct {
+	Declared *DeclaredSide `json:"declared,omitempty"`
+	Store    *HeldSide     `json:"store,omitempty"`
+	Holds    *HeldSide     `json:"holds,omitempty"` // what the target holds, as far as the evidence reaches
+}
+
+// DeclaredSide is what the configuration wants.
+type DeclaredSide struct {
+	Names   []string `json:"names"`
+	KeyType string   `json:"key_type,omitempty"`
+}
+
+// HeldSide is what there is of it.
+type HeldSide struct {
+	Version  int       `json:"version,omitempty"` // of the store
+	Digest   string    `json:"digest,omitempty"`  // of the whole chain
+	Serial   string    `json:"serial,omitempty"`
+	Names    []string  `json:"names,omitempty"`
+	NotAfter time.Time `json:"not_after,omitzero"`
+	Issuer   string    `json:"issuer,omitempty"`
+}
+
+// showSides lays open what each promise's verdict rests on.
+func (r *Report) showSides() {
+	for i := range r.Promises {
+		p := &r.Promises[i]
+		sides := &Sides{Declared: &DeclaredSide{Names: p.certificate.Domains, KeyType: string(p.certificate.KeyType)}}
+		if entry := p.sighting.known.Entry; entry != nil {
+			sides.Store = &HeldSide{Version: entry.Version, Digest: entry.Digest.String(), Serial: entry.Leaf.SerialNumber.String(),
+				Names: entry.Leaf.DNSNames, NotAfter: entry.Leaf.NotAfter.UTC(), Issuer: entry.Leaf.Issuer.CommonName}
+		}
+		if o := p.sighting.observed; o.Found {
+			sides.Holds = &HeldSide{Digest: o.Digest.String(), Serial: o.Serial, Names: o.Names, NotAfter: o.NotAfter.UTC(), Issuer: o.Issuer}
+			if o.NotAfter.IsZero() {
+				sides.Holds.NotAfter = time.Time{}
+			}
+		}
+		p.Sides = sides
+	}
+}
+
+// writeWire says what the world is served: a line that counts, and one for each
+// difference that does not follow from what its target holds.
+func (r *Report) writeWire(w io.Writer) {
+	count := make(map[WireState]int)
+	for _, p := range r.Promises {
+		if p.Wire != nil {
+			count[p.Wire.State]++
+		}
+	}
+	if len(count) == 0 {
+		return
+	}
+	var parts []string
+	for _, state := range WireStates() {
+		if count[state] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", count[state], state))
+		}
+	}
+	fmt.Fprintf(w, "on the wire: %s\n", strings.Join(parts, ", "))
+	said := make(map[string]bool)
+	for _, p := range r.Promises {
+		line := p.Certificate + ": " + p.wireWords()
+		if p.wireFollows() || said[line] { // several targets of a certificate may be behind one endpoint
+			continue
+		}
+		said[line] = true
+		fmt.Fprintf(w, "wire: certificate %s at %s %s: %s\n", p.Certificate, p.Sink, Clean(p.Target), p.wireWords())
+	}
+}
+
+// wireFollows reports whether there is nothing to say of the wire that the promise does
+// not say: it is well, or the world is served the other certificate that was seen at the
+// target.
+func (p Promise) wireFollows() bool {
+	if p.Wire.well() || p.Wire.State != WireBehind || p.well() {
+		return p.Wire.well()
+	}
+	seen := p.sighting.observed
+	for _, a := range p.Wire.Addresses {
+		same := !seen.Digest.IsZero() && a.Digest == seen.Digest.String() || seen.Serial != "" && a.Serial == seen.Serial
+		if a.State != WireServed && !same {
+			return false
+		}
+	}
+	return true
+}
+
+// wireWords are what differs on the wire and what is done about it.
+func (p Promise) wireWords() string {
+	if p.Wire == nil {
+		return ""
+	}
+	text := p.Wire.Text
+	if p.Wire.Remedy != "" {
+		text += "; " + p.Wire.Remedy
+	}
+	return Clean(text)
+}
+
+// Lookalike is an object of somebody else that holds a certificate for names of ours.
+type Lookalike struct {
+	Sink        string    `json:"sink"`
+	Label       string    `json:"target"`
+	Certificate string    `json:"certificate"` // ours, of which it has names
+	Names       []string  `json:"names"`
+	NotAfter    time.Time `json:"not_after,omitzero"`
+	Owner       string    `json:"owner,omitempty"`
+}
+
+func (l Lookalike) about() string {
+	text := "it is for " + strings.Join(l.Names, ", ")
+	if !l.NotAfter.IsZero() {
+		text += ", valid until " + stamp(l.NotAfter)
+	}
+	if l.Owner != "" {
+		text += ", of " + l.Owner
+	}
+	return text
+}
+
+// lookalike is one as a sink found it, with the certificate that it looks like.
+func lookalike(agent Agent, found anycert.Lookalike) Lookalike {
+	l := Lookalike{Sink: agent.Name, Label: found.Label, Names: found.Names, NotAfter: found.NotAfter, Owner: found.Owner}
+	for _, certificate := range agent.Certificates {
+		for _, domain := range certificate.Domains {
+			if anycert.Covers(found.Names, domain) {
+				l.Certificate = certificate.Name
+				return l
+			}
+		}
+	}
+	return l
+}
