@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,14 +30,15 @@ func viewed(t *testing.T, v View, name string) CertificateView {
 // The view follows what the passes see, and each promise has the age of its verdict.
 func TestViewFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var down error
+		var down atomic.Bool
 		fault := func(_ context.Context, op string, target anycert.Target) error {
-			if target.Key == "two" {
-				return down
+			if target.Key == "two" && down.Load() {
+				return errBroken
 			}
 			return nil
 		}
 		w := bareWorld(t, []anycert.Certificate{example}, fault, "one", "two")
+		w.store.Now = time.Now
 		loop := NewLoop(w.hub, every(time.Minute))
 		health := loop.Health()
 		if v := health.View(time.Now()); !v.Looked.IsZero() || v.Owner != "prod" || len(v.Sinks) != 2 || viewed(t, v, "example").State != Pending ||
@@ -56,7 +58,6 @@ func TestViewFollows(t *testing.T) {
 		if _, c := look(0); c.State != Pending || c.Version != 0 || len(c.Promises) != 4 || len(c.Unseen) != 0 {
 			t.Errorf("nothing is there: %+v", c)
 		}
-		w.store.Now = time.Now
 		w.put("example", certs.Options{NotAfter: time.Now().Add(90 * 24 * time.Hour)})
 		v, c := look(1)
 		if c.State != Well || c.Version != 1 || c.NotBefore == nil || c.NotAfter == nil || v.Sinks[0].Verdicts[Kept] != 2 {
@@ -74,7 +75,7 @@ func TestViewFollows(t *testing.T) {
 		if n := len(passes); n != 5 || passes[0].Waiting != 2 || passes[1].Pushed != 2 || passes[4].Kept != 2 || passes[4].Pushed != 0 {
 			t.Errorf("%+v", passes)
 		}
-		down = errBroken
+		down.Store(true)
 		v, c = look(1)
 		if c.State != Failing || v.Sinks[1].Verdicts[Unknown] != 2 || v.Sinks[0].Verdicts[Kept] != 2 || v.Changes[0].What != "unknown" || v.Changes[0].Well {
 			t.Errorf("a sink is down: %+v %+v", c, v.Changes[0])

@@ -39,7 +39,7 @@ const (
 func newPages(health Health, build Build) *pages {
 	p := &pages{health: health, build: build, styles: addressOfAsset("page.css"), script: addressOfAsset("page.js")}
 	p.templates = template.Must(template.New("").Funcs(template.FuncMap{
-		"stamp": stamp, "machine": machine, "percent": percent,
+		"stamp": stamp, "machine": machine,
 	}).ParseFS(assets, "assets/*.html"))
 	return p
 }
@@ -97,26 +97,27 @@ func (p *pages) frame(title, root string, view *reconcile.View) frame {
 // overviewPage is the page at /.
 type overviewPage struct {
 	frame
-	Query    query
-	Summary  summary
-	Alarms   []alarm
-	Filters  []filter
-	Sinks    []sinkRow
-	Rows     []row
-	Total    int
-	Of       int
-	Pager    pager
-	Changes  []changeRow
-	Unlooked bool // no look at the store has ended
+	Query   query
+	Summary summary
+	Alarms  []alarm
+	More    int // alarms
+	Filters []filter
+	Sinks   []sinkRow
+	Rows    []row
+	Total   int
+	Of      int
+	Pager   pager
+	Changes []changeRow
 }
 
 func (p *pages) overview(w http.ResponseWriter, r *http.Request) {
 	view := p.health.View(time.Now())
 	query := ask(r.URL.Query(), certificatesOnPage, certificatesOnPage)
 	found := query.find(&view)
-	page := overviewPage{Query: query, Summary: summarize(&view), Alarms: alarms(&view), Filters: filters(&view, query),
+	page := overviewPage{Query: query, Summary: summarize(&view), Filters: filters(&view, query),
 		Sinks: sinkRows(&view), Total: found.Total, Of: len(view.Certificates), Pager: newPager(found.Page, found.Pages, query.link),
-		Changes: changeRows(view.Changes, changesOnPage, view.Time), Unlooked: view.Looked.IsZero()}
+		Changes: changeRows(view.Changes, changesOnPage, view.Time)}
+	page.Alarms, page.More = alarms(&view)
 	page.frame = p.frame(page.Summary.Title(), "./", &view)
 	for _, c := range found.Certificates {
 		page.Rows = append(page.Rows, newRow(c, view.Time))

@@ -17,7 +17,6 @@ type summary struct {
 	Verdicts     map[reconcile.Verdict]int
 	Declared     int
 	Promises     int
-	Ill          int // promises
 	Unlooked     bool
 }
 
@@ -29,9 +28,6 @@ func summarize(view *reconcile.View) summary {
 		s.Promises += len(c.Promises)
 		for _, p := range c.Promises {
 			s.Verdicts[p.Verdict]++
-			if p.Ill() {
-				s.Ill++
-			}
 		}
 	}
 	return s
@@ -87,28 +83,26 @@ func verdicts(count map[reconcile.Verdict]int) string {
 // alarm is one that is on.
 type alarm struct {
 	reconcile.Alarm
-	Age  string
-	Link string
+	Age string
 }
 
 // alarmsOnPage is how many are shown: the others have a certificate in the list below.
 const alarmsOnPage = 8
 
-func alarms(view *reconcile.View) []alarm {
+func alarms(view *reconcile.View) (rows []alarm, more int) {
 	sorted := slices.Clone(view.Alarms)
 	slices.SortStableFunc(sorted, func(a, b reconcile.Alarm) int {
 		severities := reconcile.Severities()
 		return cmp.Compare(slices.Index(severities, b.Severity), slices.Index(severities, a.Severity))
 	})
-	var rows []alarm
-	for _, a := range sorted {
+	for _, a := range sorted[:min(len(sorted), alarmsOnPage)] {
 		shown := alarm{Alarm: a}
 		if !a.Since.IsZero() {
 			shown.Age = "for " + span(view.Time.Sub(a.Since))
 		}
 		rows = append(rows, shown)
 	}
-	return rows
+	return rows, len(sorted) - len(rows)
 }
 
 // filter is a link to the certificates in one state.
@@ -148,7 +142,6 @@ type row struct {
 	Counts  string
 	Trouble []promiseRow // the first promises that are not well
 	Others  int          // promises that are not well either
-	Sinks   []string
 }
 
 // namesInRow is how many names are shown of a certificate in a list.
@@ -169,9 +162,6 @@ func newRow(c *reconcile.CertificateView, now time.Time) row {
 			r.Trouble = append(r.Trouble, newPromiseRow(p, now))
 		default:
 			r.Others++
-		}
-		if !slices.Contains(r.Sinks, p.Sink) {
-			r.Sinks = append(r.Sinks, p.Sink)
 		}
 	}
 	r.Counts = verdicts(count)
@@ -261,57 +251,4 @@ func newPromiseRow(p reconcile.PromiseView, now time.Time) promiseRow {
 		r.How = "seen by " + string(p.Evidence) + " only"
 	}
 	return r
-}
-
-// failure is how the attempts to obtain a certificate failed, and what is to be done.
-type failure struct {
-	Turn string // whose it is
-	Text string
-	Past string
-	Next string
-}
-
-func newFailure(c *reconcile.CertificateView, now time.Time) *failure {
-	f := c.Failure
-	if f == nil {
-		return nil
-	}
-	shown := &failure{Text: f.Text, Past: fmt.Sprintf("%s since %s, the last %s", plural(f.Attempts, "attempt"), stamp(f.Since), ago(now.Sub(f.Last)))}
-	switch f.Class {
-	case anycert.ToMend:
-		shown.Turn = "It fails until somebody mends this."
-	case anycert.OfCA:
-		shown.Turn = "The failure is on the CA's side; another issuer is asked where one is configured."
-	default:
-		shown.Turn = "It passes by itself, or is tried again."
-	}
-	if f.Next.After(now) {
-		shown.Next = "It is tried again " + distance(f.Next.Sub(now)) + ", at " + stamp(f.Next) + "."
-	}
-	return shown
-}
-
-// changeRow is one change.
-type changeRow struct {
-	reconcile.Change
-	Age string
-}
-
-func changeRows(changes []reconcile.Change, most int, now time.Time) []changeRow {
-	var rows []changeRow
-	for _, c := range changes[:min(len(changes), most)] {
-		rows = append(rows, changeRow{c, ago(now.Sub(c.Time))})
-	}
-	return rows
-}
-
-// changesOf are the ones of a certificate.
-func changesOf(name string, view *reconcile.View) []changeRow {
-	var of []reconcile.Change
-	for _, c := range view.Changes {
-		if c.Certificate == name {
-			of = append(of, c)
-		}
-	}
-	return changeRows(of, changesOnPage, view.Time)
 }

@@ -84,11 +84,3 @@ func verb(n int, one, many string) string {
 	}
 	return many
 }
-
-// percent is a share of a whole.
-func percent(n, of int) int {
-	if of == 0 {
-		return 0
-	}
-	return 100 * n / of
-}
