@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -166,6 +167,12 @@ func TestWindows(t *testing.T) {
 	if spread := last.Sub(first); spread < 47*time.Hour {
 		t.Errorf("2000 certificates share %s of two days", spread)
 	}
+	for range 200 {
+		start := noon.Add(60*day + 900*time.Millisecond)
+		if got := choose(leaf, start, start.Add(time.Second)); got.Before(start) || !got.Before(start.Add(time.Second)) {
+			t.Fatalf("%s is outside of a window that begins at %s", got, start)
+		}
+	}
 	if got := choose(leaf, noon, noon.Add(90*day)); !got.Equal(noon.Add(60 * day)) {
 		t.Errorf("in a window that is the whole lifetime %s was chosen", got)
 	}
@@ -226,4 +233,25 @@ func TestRecallReadsOnce(t *testing.T) {
 	wanted[17].Entry = &renewed
 	recall(1, "a certificate was renewed")
 	recall(0, "an unchanged pass")
+}
+
+// TestWrongClocks: what was written by a clock that was a year ahead holds up nobody.
+func TestWrongClocks(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	entry := issued(t, 90*24*time.Hour)
+	ahead := failure{Class: anycert.Passing, Attempts: 1}.again(errors.New("SERVFAIL"), "config", situation{entry: entry, now: noon.Add(year)})
+	if ahead.waits("config", nil, noon) {
+		t.Errorf("it is not tried before %s", ahead.Next)
+	}
+	if !ahead.waits("config", nil, noon.Add(year)) {
+		t.Error("the failure is not waited for by the clock that wrote it")
+	}
+	i := advised(t, entry, &advice{Next: noon.Add(year)})
+	if next := i.nextQuestion(anycert.Wanted{Certificate: site, Entry: entry}, noon); next.After(noon) {
+		t.Errorf("the CA is not asked before %s", next)
+	}
+	i = advised(t, entry, &advice{Next: noon.Add(mostPause)})
+	if next := i.nextQuestion(anycert.Wanted{Certificate: site, Entry: entry}, noon); !next.Equal(noon.Add(mostPause)) {
+		t.Errorf("the CA is asked at %s", next)
+	}
 }

@@ -74,9 +74,6 @@ func (r *Report) WriteRequests(w io.Writer) {
 			fmt.Fprintln(w, Clean("certificate "+c.Name+": "+c.Request.words(c.Version, r.Time)))
 		}
 	}
-	for _, note := range r.Notes {
-		fmt.Fprintln(w, Clean("note: "+note))
-	}
 }
 
 func version(c CertificateStatus) string {

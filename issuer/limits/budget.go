@@ -18,6 +18,10 @@ const held = 7 * day
 // longest is what a CA may ask us to wait.
 const longest = 7 * day
 
+// remembered is for how long it is known since when a CA has asked for no orders at all,
+// after it last did.
+const remembered = day
+
 // Budget is what is left of the limits of one account. It must not be used by several
 // goroutines at once. Its JSON is what is kept.
 type Budget struct {
@@ -37,6 +41,7 @@ type hold struct {
 
 // block is what a CA asked for by Retry-After.
 type block struct {
+	Since int64  `json:"since,omitempty"` // of that and those just before it
 	Until int64  `json:"until"`
 	Text  string `json:"text"`
 }
@@ -91,10 +96,10 @@ func (b *Budget) Tidy(t Table, now time.Time) (mended bool) {
 	}
 	for key, x := range b.blocks {
 		switch {
-		case at >= x.Until:
+		case at >= x.Until && key != keyEverything, at >= x.Until+remembered.Milliseconds():
 			delete(b.blocks, key)
 		case ahead(x.Until, longest):
-			x.Until, mended = at+longest.Milliseconds(), true
+			x.Since, x.Until, mended = at, at+longest.Milliseconds(), true
 			b.blocks[key] = x
 		}
 	}
@@ -201,6 +206,9 @@ func (b *Budget) Issued(t Table, o Order, now time.Time) {
 		o.Names, o.Exempt = h.Names, h.Exempt
 	}
 	delete(b.holds, o.Certificate)
+	if now.UnixMilli() >= b.blocks[keyEverything].Until {
+		delete(b.blocks, keyEverything)
+	}
 	for _, key := range t.costs(o) {
 		b.spend(key, t.limit(key), now)
 	}
@@ -224,9 +232,28 @@ func (b *Budget) Block(key string, until, now time.Time, text string) {
 	if latest := now.Add(longest); until.After(latest) {
 		until = latest
 	}
-	if b.blocks[key].Until < until.UnixMilli() {
-		b.blocks[key] = block{until.UnixMilli(), text}
+	before, lasts := b.blocks[key]
+	if before.Until < until.UnixMilli() {
+		next := block{Since: now.UnixMilli(), Until: until.UnixMilli(), Text: text}
+		if lasts && before.Since > 0 {
+			next.Since = before.Since
+		}
+		b.blocks[key] = next
 	}
+}
+
+// Silent tells since when the CA has asked for no orders at all, while it issued nothing,
+// and until when it still does; zero where it did not, or where it may be asked.
+func (b *Budget) Silent(now time.Time) (since, until time.Time) {
+	x, ok := b.blocks[keyEverything]
+	if !ok || x.Since == 0 {
+		return time.Time{}, time.Time{}
+	}
+	since = time.UnixMilli(x.Since).UTC()
+	if x.Until > now.UnixMilli() {
+		until = time.UnixMilli(x.Until).UTC()
+	}
+	return since, until
 }
 
 // blocking are the keys of the blocks that concern an order: of what the CA does not

@@ -283,3 +283,32 @@ func TestFullBucketsAreNotKept(t *testing.T) {
 		t.Errorf("what is not readable is %v", err)
 	}
 }
+
+// TestSilent: since when a CA asks for no orders at all, as long as it issues nothing.
+func TestSilent(t *testing.T) {
+	b, table := new(Budget), LetsEncrypt()
+	at := func(d time.Duration) time.Time { return begin.Add(d) }
+	want := func(now time.Duration, since, until time.Time) {
+		t.Helper()
+		gotSince, gotUntil := b.Silent(at(now))
+		if !gotSince.Equal(since) || !gotUntil.Equal(until) {
+			t.Errorf("after %s it is silent from %s to %s, want %s to %s", now, gotSince, gotUntil, since, until)
+		}
+	}
+	want(0, time.Time{}, time.Time{})
+	b.Block(Everything, at(time.Hour), at(0), "busy")
+	want(time.Minute, begin, at(time.Hour))
+	want(time.Hour, begin, time.Time{}) // it may be asked
+	b.Tidy(table, at(time.Hour))
+	b.Block(Everything, at(2*time.Hour), at(61*time.Minute), "busy still")
+	want(90*time.Minute, begin, at(2*time.Hour))
+	if wait := b.Look(table, order(1, Counted), at(2*time.Hour)); wait != nil {
+		t.Errorf("it is still waited for: %v", wait)
+	}
+	b.Issued(table, order(1, Counted), at(2*time.Hour))
+	want(2*time.Hour, time.Time{}, time.Time{})
+	b.Block(Everything, at(4*time.Hour), at(3*time.Hour), "busy again")
+	want(3*time.Hour, at(3*time.Hour), at(4*time.Hour))
+	b.Tidy(table, at(4*time.Hour+remembered))
+	want(4*time.Hour+remembered, time.Time{}, time.Time{})
+}
