@@ -157,7 +157,7 @@ func TestOrdersWaitForLimits(t *testing.T) {
 		}
 		var text strings.Builder
 		status.WriteCertificates(&text)
-		if want := "waits until " + ca.waits["c01"].UTC().Format("2006-01-02 15:04Z") + ": the CA's limit"; !strings.Contains(text.String(), want) {
+		if want := "waits until " + ca.waits["c01"].UTC().Format("2006-01-02 15:04Z") + ": see below"; !strings.Contains(text.String(), want) {
 			t.Errorf("status does not say %q:\n%s", want, text.String())
 		}
 		time.Sleep(time.Hour + time.Minute)

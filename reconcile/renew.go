@@ -202,12 +202,12 @@ func (w *renewing) held(ctx context.Context, r *Renewed, known Known) {
 	if known.Err != nil && !errors.Is(known.Err, anycert.ErrNotFound) {
 		return // the store may answer the next time
 	}
-	renewal := w.renewal(r.certificate, known, time.Now())
-	err := w.failure(r.Name, renewal)
-	if err == nil {
+	if w.orders.failure(r.Name) == nil { // what is kept of before this command is no reason not to wait for its own order
 		r.Problem = ""
 		return
 	}
+	renewal := w.renewal(r.certificate, known, time.Now())
+	err := w.failure(r.Name, renewal)
 	r.Problem = err.Error()
 	next := time.Time{}
 	if postponed := new(anycert.PostponedError); errors.As(err, &postponed) {

@@ -150,6 +150,31 @@ func TestRenewTellsTheLastFailure(t *testing.T) {
 	})
 }
 
+// mended is an issuer with a failure from before somebody mended the cause.
+type mended struct{ *asking }
+
+func (m mended) Renewal(c anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
+	renewal := m.asking.Renewal(c, entry, now)
+	if entry != nil && entry.Version == 1 {
+		renewal.Failure = &anycert.Failure{Class: anycert.ToMend, Text: "the key is refused", Attempts: 1, Next: now.Add(24 * time.Hour)}
+	}
+	return renewal
+}
+
+// A failure from before the command is no reason to give up: it is asked for because
+// somebody mended the cause.
+func TestRenewAfterTheCauseWasMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := askingWorld(t, 1, nil, "prod")
+		ca.takes = 5 * time.Second
+		w.hub.Issuer = mended{ca}
+		all := w.hub.Renew(t.Context(), w.ask(anycert.Request{}, time.Time{}), time.Hour, silent)
+		if !AllDone(all) {
+			t.Error(all[0].Words())
+		}
+	})
+}
+
 // A command that is ended in the middle is gone on with by the same command, which renews
 // nothing twice.
 func TestRenewGoesOn(t *testing.T) {

@@ -34,6 +34,7 @@ Exit code: 0 everything could be told and no certificate has a problem; 1 otherw
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)
 				report.WriteProblems(a.out)
+				report.WriteWaits(a.out)
 				report.WriteRequests(a.out)
 				report.WriteNotes(a.out)
 				if report.Has(reconcile.Broken, reconcile.Held, reconcile.Refused, reconcile.Unknown) {

@@ -28,6 +28,7 @@ type Budget struct {
 	buckets map[string]int64 // when each is full again; all moments in Unix milliseconds
 	holds   map[string]hold  // by certificate: orders under way
 	blocks  map[string]block
+	refills map[string]int64 // by kind of bucket: milliseconds for a token, by the limits that they were filled under
 }
 
 // hold is an order under way. The CA takes the tokens of a certificate when it issues
@@ -51,11 +52,12 @@ type kept struct {
 	Buckets map[string]int64 `json:"buckets,omitempty"`
 	Holds   map[string]hold  `json:"holds,omitempty"`
 	Blocks  map[string]block `json:"blocks,omitempty"`
+	Refills map[string]int64 `json:"refills,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (b Budget) MarshalJSON() ([]byte, error) {
-	return json.Marshal(kept{b.buckets, b.holds, b.blocks})
+	return json.Marshal(kept{b.buckets, b.holds, b.blocks, b.filled()})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -64,8 +66,32 @@ func (b *Budget) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &k); err != nil {
 		return errors.New("the budget is not readable")
 	}
-	*b = Budget{k.Buckets, k.Holds, k.Blocks}
+	*b = Budget{k.Buckets, k.Holds, k.Blocks, k.Refills}
 	return nil
+}
+
+// follow goes over to other limits: what was taken stays taken, and a higher limit leaves
+// more of it at once.
+func (b *Budget) follow(t Table, now time.Time) {
+	at := now.UnixMilli()
+	for key, full := range b.buckets {
+		before, next := b.refills[kindOf(key)], t.limit(key).refill().Milliseconds()
+		if before > 0 && before != next && full > at {
+			b.buckets[key] = at + (full-at)*next/before
+		}
+	}
+	b.refills = t.refills()
+}
+
+// filled are the refills of the buckets that are kept.
+func (b Budget) filled() map[string]int64 {
+	filled := map[string]int64{}
+	for key := range b.buckets {
+		if kind := kindOf(key); b.refills[kind] > 0 {
+			filled[kind] = b.refills[kind]
+		}
+	}
+	return filled
 }
 
 // Tidy forgets what has no meaning any more: buckets that are full, blocks that are
@@ -74,6 +100,7 @@ func (b *Budget) UnmarshalJSON(text []byte) error {
 // whether that was so. A Budget that was mended is to be kept, else it is cut back
 // again and again and never ends.
 func (b *Budget) Tidy(t Table, now time.Time) (mended bool) {
+	b.follow(t, now)
 	at := now.UnixMilli()
 	ahead := func(moment int64, by time.Duration) bool { return moment > at+(by+latency).Milliseconds() }
 	for key, full := range b.buckets {
@@ -205,6 +232,7 @@ func (b *Budget) Issued(t Table, o Order, now time.Time) {
 	if h, ok := b.holds[o.Certificate]; ok {
 		o.Names, o.Exempt = h.Names, h.Exempt
 	}
+	b.follow(t, now)
 	delete(b.holds, o.Certificate)
 	if now.UnixMilli() >= b.blocks[keyEverything].Until {
 		delete(b.blocks, keyEverything)
@@ -216,6 +244,7 @@ func (b *Budget) Issued(t Table, o Order, now time.Time) {
 
 // Failed takes note that the validation of names failed, one token for each.
 func (b *Budget) Failed(t Table, names []string, now time.Time) {
+	b.follow(t, now)
 	for _, name := range names {
 		if !t.Failures.none() {
 			b.spend(failuresKey(name), t.Failures, now)

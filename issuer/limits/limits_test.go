@@ -312,3 +312,35 @@ func TestSilent(t *testing.T) {
 	b.Tidy(table, at(4*time.Hour+remembered))
 	want(4*time.Hour+remembered, time.Time{}, time.Time{})
 }
+
+// A limit that is raised leaves more at once, also for who reads what was kept under the
+// lower one; one that is lowered leaves less.
+func TestChangedLimits(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	low, high := Table{Set: Limit{2, 7 * day}}, Table{Set: Limit{500, 7 * day}}
+	order := Order{Certificate: "example", Names: []string{"example.com"}}
+	var b Budget
+	for range 2 {
+		if wait := b.Take(low, order, now); wait != nil {
+			t.Fatal(wait)
+		}
+		b.Issued(low, order, now)
+	}
+	if b.Look(low, order, now) == nil {
+		t.Fatal("a third certificate under a limit of two")
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Budget
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if wait := read.Look(high, order, now); wait != nil {
+		t.Errorf("two of 500 are taken, and it waits until %v", wait.Until)
+	}
+	if read.Look(low, order, now) == nil {
+		t.Error("the limit was lowered again, and what was taken is forgotten")
+	}
+}
