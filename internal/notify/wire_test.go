@@ -106,7 +106,7 @@ func TestWebhookOnTheWire(t *testing.T) {
 	if server.Asked() != asked {
 		t.Error("a probe sends something")
 	}
-	for _, bad := range []string{"ftp://" + path, "http://\x7f/" + path, path, "https://user:" + path + "@hooks.example.com/"} {
+	for _, bad := range []string{"http://hooks.example.com/" + path, "ftp://" + path, "http://\x7f/" + path, path, "https://user:" + path + "@hooks.example.com/"} {
 		known[urlAt].text = bad
 		if err := receiver.webhook.send(t.Context(), event(), time.Now()); err == nil || shows(err) {
 			t.Errorf("%q: %v", bad, err)
