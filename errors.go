@@ -39,10 +39,11 @@ var (
 )
 
 // PostponedError says that an order is not tried before Until, and what went wrong
-// the last time.
+// the last time; or, Limited, what limit of the CA it waits for: then nothing went wrong.
 type PostponedError struct {
-	Until time.Time
-	Err   error
+	Until   time.Time
+	Err     error
+	Limited bool
 }
 
 func (e *PostponedError) Error() string {

@@ -4,6 +4,7 @@ package docs_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/anycert/anycert/internal/testenv"
+	"github.com/anycert/anycert/internal/testenv/acmeserver"
 	"github.com/anycert/anycert/internal/testenv/certs"
 )
 
@@ -25,7 +27,7 @@ const (
 )
 
 // The commands of the page do the whole job, in their order; and again, as they
-// would have to at the renewal.
+// would have to at the renewal, which is one for a key that is known to others.
 func TestTheHardWay(t *testing.T) {
 	p := newPlaces(t)
 	script := p.script(t, "the-hard-way.md")
@@ -34,9 +36,14 @@ func TestTheHardWay(t *testing.T) {
 		printed := p.run(t, script)
 		bundle := p.stored(t, round)
 		serials = append(serials, bundle.Leaf().SerialNumber.String())
+		if !strings.Contains(printed, `{"start":"`) || !strings.Contains(printed, "ask again in seconds: ") {
+			t.Errorf("the CA did not say when to come back:\n%s", printed)
+		}
 		p.checkAll(t, bundle)
 		p.checkTraces(t, printed, bundle)
+		p.env["COMPROMISED"] = "1"
 	}
+	p.checkCompromised(t)
 	if serials[0] == serials[1] {
 		t.Error("the second round brought no new certificate")
 	}
@@ -45,6 +52,27 @@ func TestTheHardWay(t *testing.T) {
 	}
 	if certificates, keys := p.fastly.Certificates(), p.fastly.Keys(); len(certificates) != 1 || len(keys) != 1 {
 		t.Errorf("Fastly has %d certificates and %d keys, want one of each: the second round replaces, and takes away the old key", len(certificates), len(keys))
+	}
+}
+
+// checkCompromised expects that one certificate is revoked, and the first key destroyed.
+func (p *places) checkCompromised(t *testing.T) {
+	t.Helper()
+	revoked := 0
+	for _, r := range p.acme.Requests() {
+		if r.Kind == acmeserver.KindRevoke && r.Status == http.StatusOK {
+			revoked++
+		}
+	}
+	if revoked != 1 {
+		t.Errorf("the CA revoked %d certificates", revoked)
+	}
+	all, err := p.vault.Client().KVv2("secret").GetVersionsAsList(t.Context(), "anycert/certs/example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || !all[0].Destroyed || all[1].Destroyed {
+		t.Errorf("Vault has %+v", all)
 	}
 }
 

@@ -116,7 +116,8 @@ func (p *places) setEnvironment(t *testing.T) {
 		"FASTLY_API": p.fastly.URL, "FASTLY_TOKEN_FILE": file("fastly", fastlyToken), "FASTLY_CONFIGURATION": configuration,
 		"FLY_API": p.fly.URL, "FLY_TOKEN_FILE": file("fly", flyToken), "FLY_APP": flyApp, "FLY_EDGE": p.fly.Edge,
 		"CERT_DIR": p.certDir, "NGINX": p.nginx.Addr, "NGINX_RELOAD": strings.Join(p.nginx.ReloadCommand(), " "),
-		"HOME": p.home, "TMPDIR": p.home, "LC_ALL": "C", "PATH": toolPath(t),
+		"COMPROMISED": "",
+		"HOME":        p.home, "TMPDIR": p.home, "LC_ALL": "C", "PATH": toolPath(t),
 	}
 }
 

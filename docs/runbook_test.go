@@ -166,13 +166,17 @@ func TestRunbook(t *testing.T) {
 		{"Vault came back older", (*operator).cameBackOlder},
 		{"An entry is damaged", (*operator).damaged},
 		{"A certificate is not obtained", (*operator).notObtained},
+		{"The CA's limits are used up", (*operator).limited},
 		{"The DNS token is gone", (*operator).tokenGone},
 		{"A sink refuses", (*operator).sinkRefuses},
 		{"A sink cannot be reached", func(o *operator) { o.follow("A sink cannot be reached") }},
 		{"A promise was not verified", func(o *operator) { o.follow("A promise was not verified") }},
 		{"A reload is refused", (*operator).reloadRefused},
 		{"Two hubs by accident", (*operator).twoHubs},
+		{"The wrong certificate is in the store", (*operator).wrongOne},
+		{"Everything must be replaced", (*operator).replaceAll},
 		{"A private key was compromised", (*operator).compromised},
+		{"A compromised key is replaced by hand", (*operator).compromisedByHand},
 		{"The daemon does not run", func(o *operator) { o.follow("The daemon does not run") }},
 		{"Vault's own certificate has expired", (*operator).circle}, // after it only the operator knows the way to Vault
 	} {
@@ -261,7 +265,7 @@ func (o *operator) damaged() {
 	o.well()
 }
 
-// notObtained: after a failure the next try is put off, unless the order is ended.
+// notObtained: after a failure the next try is put off, unless somebody asks for it.
 func (o *operator) notObtained() {
 	o.redeclare()
 	o.ACME.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
@@ -273,9 +277,20 @@ func (o *operator) notObtained() {
 	})
 	o.failing("the CA answers serverInternal")
 	o.ACME.Intercept(nil)
-	o.failing("not tried again before")
+	o.failing("it is tried again")
 	o.follow("A certificate is not obtained")
 	o.well()
+}
+
+// limited: what the page shows asks the CA nothing.
+func (o *operator) limited() {
+	asked := len(o.ACME.Requests())
+	if out := o.follow("The CA's limits are used up"); !strings.Contains(out, "example ") {
+		o.T.Errorf("it does not say when the turn of example comes: %s", out)
+	}
+	for _, r := range o.ACME.Requests()[asked:] {
+		o.T.Errorf("it asked the CA: %s", r.Kind)
+	}
 }
 
 var tsigFile = regexp.MustCompile(`DNSUPDATE_TSIG_SECRET: \{file: ([^}]+)\}`)
@@ -287,7 +302,7 @@ func (o *operator) tokenGone() {
 	o.Must(os.WriteFile(file, []byte("bm90IHRoZSBvbmUgdGhhdCBpdCBrbm93cyEhISEhISE="), 0o600))
 	o.failing("writing the record _acme-challenge.example.com with DNS provider rfc2136")
 	o.Must(os.WriteFile(file, []byte(good), 0o600))
-	o.failing("not tried again before")
+	o.failing("it is tried again")
 	o.follow("The DNS token is gone")
 	o.well()
 }
@@ -358,32 +373,88 @@ func (o *operator) twoHubs() {
 	o.well()
 }
 
-func (o *operator) compromised() {
+// wrongOne: what somebody wrote into Vault is served everywhere, and the one before it
+// comes back.
+func (o *operator) wrongOne() {
+	right := o.Stored("example")
+	o.byHand("example", "example.com", "*.example.com")
+	o.Kept(o.Report(0, o.config, "sync"))
+	orders := len(o.ACME.Orders())
+	before, err := o.Vault.Client().KVv2("secret").GetVersion(o.T.Context(), "anycert/certs/example", 1)
+	o.Must(err)
+	o.follow("The wrong certificate is in the store")
+	o.well()
+	now := o.Stored("example")
+	if now.Version != right.Version+2 || string(now.Chain) != before.Data["tls.crt"] {
+		o.T.Errorf("version %d after %d is not what version 1 was", now.Version, right.Version)
+	}
+	if chain, _ := o.InFiles(o.Files, "example"); string(chain) != string(now.Chain) {
+		o.T.Error("the wrong one is still served")
+	}
+	if n := len(o.ACME.Orders()) - orders; n != 0 {
+		o.T.Errorf("it cost %d orders", n)
+	}
+}
+
+// replaceAll: the dry run asks the CA for nothing, the other for one order.
+func (o *operator) replaceAll() {
+	old, orders := o.Stored("example"), len(o.ACME.Orders())
+	out := o.follow("Everything must be replaced", 0)
+	if n := len(o.ACME.Orders()) - orders; n != 1 {
+		o.T.Errorf("it cost %d orders: %s", n, out)
+	}
+	if now := o.Stored("example"); now.Version != old.Version+1 || string(now.Chain) == string(old.Chain) {
+		o.T.Errorf("Vault has version %d after %d", now.Version, old.Version)
+	}
+	o.well()
+}
+
+func (o *operator) compromised() { o.replacesKey("A private key was compromised") }
+
+// compromisedByHand begins with the kind of key that the page takes for granted.
+func (o *operator) compromisedByHand() {
 	if strings.Contains(read(o.T, o.config), "ec384") {
 		o.redeclare()
 		o.Kept(o.Report(0, o.config, "sync"))
 	}
-	bad := o.Stored("example")
-	o.follow("A private key was compromised")
+	o.replacesKey("A compromised key is replaced by hand")
+}
+
+// replacesKey follows a section, after which there is another key everywhere, the old
+// certificate is revoked, and no version in Vault has the old key.
+func (o *operator) replacesKey(section string) {
+	o.T.Helper()
+	bad, before := o.Stored("example"), o.revoked()
+	o.follow(section)
 	o.well()
-	var revoked []acmeserver.Request
-	for _, r := range o.ACME.Requests() {
-		if r.Kind == acmeserver.KindRevoke && r.Status == http.StatusOK {
-			revoked = append(revoked, r)
-		}
-	}
-	if len(revoked) != 1 {
-		o.T.Errorf("the CA revoked %d certificates", len(revoked))
+	if n := o.revoked() - before; n != 1 {
+		o.T.Errorf("the CA revoked %d certificates", n)
 	}
 	now := o.Stored("example")
 	if now.Version != bad.Version+1 || string(now.Key) == string(bad.Key) {
 		o.T.Errorf("Vault has version %d after %d", now.Version, bad.Version)
 	}
-	old, err := o.Vault.Client().KVv2("secret").GetVersionsAsList(o.T.Context(), "anycert/certs/example")
+	kv := o.Vault.Client().KVv2("secret")
+	all, err := kv.GetVersionsAsList(o.T.Context(), "anycert/certs/example")
 	o.Must(err)
-	for _, version := range old {
-		if version.Version == bad.Version && !version.Destroyed {
-			o.T.Error("the old key is still in Vault")
+	for _, version := range all {
+		if version.Destroyed {
+			continue
+		}
+		held, err := kv.GetVersion(o.T.Context(), "anycert/certs/example", version.Version)
+		o.Must(err)
+		if held.Data["tls.key"] == string(bad.Key) {
+			o.T.Errorf("the old key is still in Vault, as version %d", version.Version)
 		}
 	}
+}
+
+// revoked is how many certificates the CA was asked to revoke, and did.
+func (o *operator) revoked() (n int) {
+	for _, r := range o.ACME.Requests() {
+		if r.Kind == acmeserver.KindRevoke && r.Status == http.StatusOK {
+			n++
+		}
+	}
+	return n
 }

@@ -26,27 +26,43 @@ type account struct {
 }
 
 // account returns the issuer's account, which is made at first use. Processes
-// that begin at once find one key in the store, and so have one account. gone is
-// a URL that the CA does not know any more.
-func (c *ca) account(ctx context.Context, gone string) (account, error) {
+// that begin at once find one key in the store, and so have one account. gone is what
+// the CA does not take any more: a URL that it does not know, and with a key, an account
+// that is to be replaced.
+func (c *ca) account(ctx context.Context, gone account) (account, error) {
 	if err := c.enter(ctx); err != nil {
 		return account{}, err
 	}
 	defer c.leave()
+	mine, err := c.registered(ctx, gone)
+	if c.unbound(err) && gone.Key == "" && mine.Key != "" {
+		return c.registered(ctx, mine)
+	}
+	return mine, err
+}
+
+// unbound reports whether the CA refuses an account that was made before it wanted
+// bindings, and there is one by now. No account can be bound later (RFC 8555, section
+// 7.3.4), and a CA may know the key of this one.
+func (c *ca) unbound(err error) bool { return c.EAB != nil && isKind(err, "externalAccountRequired") }
+
+// registered is account's work. It returns the account's key when it fails, too.
+func (c *ca) registered(ctx context.Context, gone account) (account, error) {
 	mine, err := c.keptAccount(ctx, func(mine *account) (changed bool, err error) {
-		if mine.Key == "" {
+		if mine.Key == "" || mine.Key == gone.Key {
+			mine.URL = ""
 			mine.Key, err = newKeyPEM(anycert.EC256)
 			return true, err
 		}
 		return false, nil
 	})
-	if err != nil || mine.URL != "" && mine.URL != gone {
+	if err != nil || mine.URL != "" && mine.URL != gone.URL {
 		return mine, err
 	}
 	c.at(AccountBefore)
 	made, err := c.register(ctx, mine)
 	if err != nil {
-		return account{}, err
+		return mine, err
 	}
 	c.at(AccountMade)
 	return c.keptAccount(ctx, func(kept *account) (changed bool, err error) {

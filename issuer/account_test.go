@@ -1,6 +1,10 @@
 package issuer_test
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -41,21 +45,7 @@ func TestAccountIsFoundAgainByItsKey(t *testing.T) {
 	w := newWorld(t, acmeserver.Options{})
 	obtain(t, w.issuer(), certificate("a", "a.example.com"))
 
-	text, version, err := w.store.Load(t.Context(), anycert.KindAccount, "pebble")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var record struct {
-		Schema   int
-		Accounts map[string]map[string]string
-	}
-	mustJSON(t, text.Reveal(), &record)
-	for _, account := range record.Accounts {
-		delete(account, "url") // the process died before it wrote it
-	}
-	if _, err := w.store.Save(t.Context(), anycert.KindAccount, "pebble", version, anycert.NewSecret(toJSON(t, map[string]any{"schema": record.Schema, "accounts": record.Accounts}))); err != nil {
-		t.Fatal(err)
-	}
+	w.loseAccountURL()
 
 	obtain(t, w.issuer(), certificate("b", "b.example.com"))
 	if used := w.accountsUsed(); len(used) != 1 {
@@ -141,4 +131,106 @@ func TestExternalAccountBinding(t *testing.T) {
 	w.acme.Intercept(nil)
 
 	obtain(t, open(&issuer.EAB{KID: kid, HMAC: hmac}, mac), certificate("e", "example.com"))
+}
+
+// TestAccountFromBeforeBindings: the CA wants an external account binding now, and
+// refuses the account that was made without. One with the binding takes its place.
+func TestAccountFromBeforeBindings(t *testing.T) {
+	const kid, mac = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	for _, lost := range []bool{false, true} { // with the account's URL, and without
+		w := newWorld(t, acmeserver.Options{EAB: map[string]string{kid: mac}})
+		config := w.config()
+		config.EAB = &issuer.EAB{KID: kid, HMAC: anycert.Reference{Env: "EAB"}}
+		made := func() *issuer.Issuer {
+			return w.open(issuer.Options{Issuers: []issuer.Config{config},
+				Credential: secrets{"env TSIG_SECRET": w.dns.Secret, "env EAB": mac}.credential})
+		}
+		obtain(t, made(), certificate("a", "a.example.com"))
+		before := w.account()
+		if lost {
+			w.loseAccountURL()
+		}
+		w.acme.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+			signed := protected(r)
+			if signed.KID != before.URL && (len(signed.JWK) == 0 || w.account().Key != before.Key) {
+				return false
+			}
+			acmeserver.Fail(rw, http.StatusUnauthorized, "externalAccountRequired", "")
+			return true
+		})
+		obtain(t, made(), certificate("b", "b.example.com"))
+		if after := w.account(); after.Key == before.Key || after.URL == before.URL {
+			t.Error("the account is the one from before")
+		}
+		if used := w.accountsUsed(); len(used) != 2 {
+			t.Errorf("accounts and their orders: %v", used)
+		}
+
+		// Where no binding is configured, a person has to.
+		config.EAB = nil
+		known := w.account()
+		w.acme.Intercept(refusing(acmeserver.KindNewOrder, http.StatusUnauthorized, "externalAccountRequired"))
+		_, err := made().Obtain(limited(t), certificate("c", "c.example.com"))
+		wantError(t, err, "externalAccountRequired")
+		if w.account() != known {
+			t.Error("without a binding the account was replaced")
+		}
+	}
+}
+
+// keptAccount is an account as the store keeps it.
+type keptAccount struct {
+	Key string `json:"key"`
+	URL string `json:"url,omitempty"`
+}
+
+// account is that of the issuer "pebble".
+func (w *world) account() keptAccount {
+	w.t.Helper()
+	var record struct{ Accounts map[string]keptAccount }
+	text, _, err := w.store.Load(w.t.Context(), anycert.KindAccount, "pebble")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	mustJSON(w.t, text.Reveal(), &record)
+	return record.Accounts[w.acme.URL]
+}
+
+// loseAccountURL is a process that died before it wrote it.
+func (w *world) loseAccountURL() {
+	w.t.Helper()
+	text, version, err := w.store.Load(w.t.Context(), anycert.KindAccount, "pebble")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var record struct {
+		Schema   int                    `json:"schema"`
+		Accounts map[string]keptAccount `json:"accounts"`
+	}
+	mustJSON(w.t, text.Reveal(), &record)
+	for directory, account := range record.Accounts {
+		record.Accounts[directory] = keptAccount{Key: account.Key}
+	}
+	if _, err := w.store.Save(w.t.Context(), anycert.KindAccount, "pebble", version, anycert.NewSecret(toJSON(w.t, record))); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// header is by whom a request is signed.
+type header struct {
+	KID string
+	JWK json.RawMessage
+}
+
+func protected(r *http.Request) (h header) {
+	body, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var signed struct{ Protected string }
+	if err != nil || json.Unmarshal(body, &signed) != nil {
+		return header{}
+	}
+	if text, err := base64.RawURLEncoding.DecodeString(signed.Protected); err == nil {
+		_ = json.Unmarshal(text, &h)
+	}
+	return h
 }

@@ -75,11 +75,11 @@ func (i *Issuer) seekAdvice(ctx context.Context, wanted []anycert.Wanted) error 
 	begun := i.now()
 	var due []anycert.Wanted
 	for _, w := range wanted {
-		if i.adviser(w) != nil && !begun.Before(i.nextQuestion(w)) {
+		if i.adviser(w) != nil && !begun.Before(i.nextQuestion(w, begun)) {
 			due = append(due, w)
 		}
 	}
-	slices.SortStableFunc(due, func(a, b anycert.Wanted) int { return i.nextQuestion(a).Compare(i.nextQuestion(b)) })
+	slices.SortStableFunc(due, func(a, b anycert.Wanted) int { return i.nextQuestion(a, begun).Compare(i.nextQuestion(b, begun)) })
 	return atOnce(due, func(w anycert.Wanted) error {
 		if i.now().Sub(begun) > askingTime || ctx.Err() != nil {
 			return nil
@@ -105,12 +105,21 @@ func (i *Issuer) adviser(w anycert.Wanted) *ca {
 }
 
 // nextQuestion is when the CA is to be asked; zero when it never was.
-func (i *Issuer) nextQuestion(w anycert.Wanted) time.Time {
+func (i *Issuer) nextQuestion(w anycert.Wanted, now time.Time) time.Time {
 	known, _ := i.outlooks.get(w.Certificate.Name)
 	if a := known.about(w.Entry.Leaf); a != nil {
-		return a.Next
+		return a.question(now)
 	}
 	return time.Time{}
+}
+
+// question is when the CA is to be asked again; zero, at once, where a clock that was
+// wrong wrote that.
+func (a *advice) question(now time.Time) time.Time {
+	if a.Next.Sub(now) > mostPause+wrongClock {
+		return time.Time{}
+	}
+	return a.Next
 }
 
 // ask asks about one certificate, unless another process has. The next question is put
@@ -126,7 +135,7 @@ func (i *Issuer) ask(ctx context.Context, w anycert.Wanted) error {
 	read, err := i.amend(ctx, w.Certificate.Name, version, func(o *outlook) bool {
 		now := i.now()
 		before := o.about(leaf)
-		if ours = before == nil || !now.Before(before.Next); !ours {
+		if ours = before == nil || !now.Before(before.question(now)); !ours {
 			return false
 		}
 		next := advice{About: certID(leaf)}
@@ -196,7 +205,7 @@ func (c *ca) advise(ctx context.Context, base string, leaf *x509.Certificate, be
 	if !start.Equal(before.Start) || !end.Equal(before.End) {
 		next.Start, next.End = start, end
 		if before.Chosen.Before(start) || !before.Chosen.Before(end) {
-			next.Chosen = choose(leaf, start, end).UTC().Truncate(time.Second)
+			next.Chosen = choose(leaf, start, end)
 		}
 	}
 	next.Explanation = webPage(answer.ExplanationURL)
@@ -232,9 +241,13 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func choose(leaf *x509.Certificate, start, end time.Time) time.Time {
 	usual := byLifetime(leaf).At
 	if end.Sub(start) > lifetime(leaf)/2 && start.Before(usual) && usual.Before(end) {
-		return usual
+		return usual.UTC()
 	}
-	return start.Add(rand.N(end.Sub(start)))
+	chosen := start.Add(rand.N(end.Sub(start)))
+	if whole := chosen.Truncate(time.Second); !whole.Before(start) {
+		chosen = whole
+	}
+	return chosen.UTC()
 }
 
 // latest is the moment at which a certificate is renewed whatever the CA advises: a

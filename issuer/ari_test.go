@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -82,13 +83,13 @@ func TestRenewalByAdvice(t *testing.T) {
 	}{
 		{name: "without advice", now: day, at: 60 * day, reason: "a third of its lifetime is left"},
 		{name: "as advised", advice: window(59*day, 61*day, 60*day+time.Hour), now: day, at: 60*day + time.Hour,
-			reason: "the CA advises 2026-12-30T12:00:00Z to 2027-01-01T12:00:00Z"},
+			reason: "the CA advises 2026-12-30 12:00Z to 2027-01-01 12:00Z"},
 		{name: "with an explanation", advice: &advice{Start: in(day), End: in(2 * day), Chosen: in(day), Explanation: "https://ca.example.com/incident"},
-			now: time.Hour, at: day, reason: "the CA advises 2026-11-02T12:00:00Z to 2026-11-03T12:00:00Z (https://ca.example.com/incident)"},
+			now: time.Hour, at: day, reason: "the CA advises 2026-11-02 12:00Z to 2026-11-03 12:00Z (https://ca.example.com/incident)"},
 		{name: "advised for too late", advice: window(85*day, 89*day, 88*day), now: day, at: 72 * day,
-			reason: "a fifth of its lifetime is left, and the CA advises 2027-01-25T12:00:00Z to 2027-01-29T12:00:00Z"},
+			reason: "a fifth of its lifetime is left, and the CA advises 2027-01-25 12:00Z to 2027-01-29 12:00Z"},
 		{name: "the window has passed", advice: window(day, 2*day, 36*time.Hour), now: 10 * day, at: 36 * time.Hour,
-			reason: "the CA advises 2026-11-02T12:00:00Z to 2026-11-03T12:00:00Z", urgency: anycert.NearExpiry},
+			reason: "the CA advises 2026-11-02 12:00Z to 2026-11-03 12:00Z", urgency: anycert.NearExpiry},
 		{name: "advice about another certificate", advice: window(day, 2*day, day), now: day, at: 60 * day,
 			change: func(_ *anycert.Certificate, e *anycert.Entry) { e.Leaf.SerialNumber = big.NewInt(1) },
 			reason: "a third of its lifetime is left"},
@@ -166,6 +167,12 @@ func TestWindows(t *testing.T) {
 	if spread := last.Sub(first); spread < 47*time.Hour {
 		t.Errorf("2000 certificates share %s of two days", spread)
 	}
+	for range 200 {
+		start := noon.Add(60*day + 900*time.Millisecond)
+		if got := choose(leaf, start, start.Add(time.Second)); got.Before(start) || !got.Before(start.Add(time.Second)) {
+			t.Fatalf("%s is outside of a window that begins at %s", got, start)
+		}
+	}
 	if got := choose(leaf, noon, noon.Add(90*day)); !got.Equal(noon.Add(60 * day)) {
 		t.Errorf("in a window that is the whole lifetime %s was chosen", got)
 	}
@@ -226,4 +233,25 @@ func TestRecallReadsOnce(t *testing.T) {
 	wanted[17].Entry = &renewed
 	recall(1, "a certificate was renewed")
 	recall(0, "an unchanged pass")
+}
+
+// TestWrongClocks: what was written by a clock that was a year ahead holds up nobody.
+func TestWrongClocks(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	entry := issued(t, 90*24*time.Hour)
+	ahead := failure{Class: anycert.Passing, Attempts: 1}.again(errors.New("SERVFAIL"), "config", situation{entry: entry, now: noon.Add(year)})
+	if ahead.waits("config", nil, noon) {
+		t.Errorf("it is not tried before %s", ahead.Next)
+	}
+	if !ahead.waits("config", nil, noon.Add(year)) {
+		t.Error("the failure is not waited for by the clock that wrote it")
+	}
+	i := advised(t, entry, &advice{Next: noon.Add(year)})
+	if next := i.nextQuestion(anycert.Wanted{Certificate: site, Entry: entry}, noon); next.After(noon) {
+		t.Errorf("the CA is not asked before %s", next)
+	}
+	i = advised(t, entry, &advice{Next: noon.Add(mostPause)})
+	if next := i.nextQuestion(anycert.Wanted{Certificate: site, Entry: entry}, noon); !next.Equal(noon.Add(mostPause)) {
+		t.Errorf("the CA is asked at %s", next)
+	}
 }

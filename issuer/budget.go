@@ -41,20 +41,37 @@ func (i *Issuer) recallBudgets(ctx context.Context, wanted []anycert.Wanted) err
 		if !slices.ContainsFunc(wanted, func(w anycert.Wanted) bool { return slices.Contains(w.Certificate.Issuers(), name) }) {
 			continue
 		}
-		c := i.cas[name]
-		record, _, err := c.loadBudgets(ctx)
-		if err != nil {
+		if err := i.recallBudget(ctx, i.cas[name]); err != nil {
 			errs = append(errs, fmt.Errorf("issuer %s: %w", name, err))
-			continue
 		}
-		i.budgets.mu.Lock()
-		if i.budgets.known == nil {
-			i.budgets.known = map[string]*limits.Budget{}
-		}
-		i.budgets.known[name] = record.of(c.directory)
-		i.budgets.mu.Unlock()
 	}
 	return failures.Join(errs...)
+}
+
+// recallBudget reads what is left at one issuer.
+func (i *Issuer) recallBudget(ctx context.Context, c *ca) error {
+	record, _, err := c.loadBudgets(ctx)
+	if err != nil {
+		return err
+	}
+	i.budgets.mu.Lock()
+	defer i.budgets.mu.Unlock()
+	if i.budgets.known == nil {
+		i.budgets.known = map[string]*limits.Budget{}
+	}
+	i.budgets.known[c.Name] = record.of(c.directory)
+	return nil
+}
+
+// silent tells since when a CA has asked for no orders at all, and until when, by what was
+// recalled last.
+func (b *budgets) silent(issuer string, now time.Time) (since, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if budget := b.known[issuer]; budget != nil {
+		return budget.Silent(now)
+	}
+	return time.Time{}, time.Time{}
 }
 
 // spending is what one order takes from the limits of its CA.
@@ -95,7 +112,7 @@ func (c *ca) take(ctx context.Context, order spending, now time.Time) error {
 	if err != nil || wait == nil {
 		return err
 	}
-	return &anycert.PostponedError{Until: wait.Until, Err: errors.New(c.explain(*wait))}
+	return &anycert.PostponedError{Until: wait.Until, Err: errors.New(c.explain(*wait)), Limited: true}
 }
 
 // explain tells a wait and what a person can do about it.

@@ -77,9 +77,9 @@ type session struct {
 	account account
 }
 
-// connect opens a session of the issuer's account. gone is the URL of an account
-// that the CA does not know any more, or empty.
-func (c *ca) connect(ctx context.Context, gone string) (*session, error) {
+// connect opens a session of the issuer's account. gone is what the CA does not take any
+// more, as for account.
+func (c *ca) connect(ctx context.Context, gone account) (*session, error) {
 	mine, err := c.account(ctx, gone)
 	if err != nil {
 		return nil, err

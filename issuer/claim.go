@@ -20,6 +20,9 @@ const (
 	claimTime = 90 * time.Second
 	// beat is how often a claim is extended: two beats may be missed.
 	beat = claimTime / 3
+	// wrongClock is how far ahead of ours a clock may be and still be taken for right.
+	// What one further ahead has written would hold up the work for as long.
+	wrongClock = time.Hour
 )
 
 // claim says who is at an order, and until when.
@@ -41,7 +44,7 @@ var identity = sync.OnceValue(func() claim {
 // daemon goes on with its order; any other waits for the claim's end.
 func (c *claim) held(holder string, now time.Time) bool {
 	switch {
-	case c == nil, c.Holder == holder, !now.Before(c.Until):
+	case c == nil, c.Holder == holder, !now.Before(c.Until), c.Until.Sub(now) > claimTime+wrongClock:
 		return false
 	}
 	me := identity()
@@ -114,13 +117,16 @@ func (w *work) beat(ctx context.Context) error {
 	return fmt.Errorf("the claim on the order could not be extended: %w", err)
 }
 
-// left is how long the claim holds, by our clock.
+// left is how long the claim holds, by our clock: by the one of the wall, since the other
+// stands still while a machine is suspended, and by that one, since the first may be set
+// back.
 func (w *work) left() time.Duration {
 	begun := w.begun()
 	if begun == nil || begun.Claim == nil {
 		return 0
 	}
-	return begun.Claim.Until.Sub(w.now())
+	until, now := begun.Claim.Until, w.now()
+	return min(until.Sub(now), until.Round(0).Sub(now.Round(0)))
 }
 
 // fence lets no request to the CA begin unless it will end before the claim does. A

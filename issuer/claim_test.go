@@ -32,6 +32,8 @@ func TestClaimHeld(t *testing.T) {
 		{"another issuer of this process", other(func(c *claim) { c.Process, c.PID = me.Process, me.PID }), true},
 		{"a process elsewhere", other(func(c *claim) { c.PID, c.Host = gone.Process.Pid, "elsewhere" }), true},
 		{"a process who knows where", other(func(c *claim) { c.PID, c.Host = gone.Process.Pid, "" }), true},
+		{"a clock that is minutes ahead", other(func(c *claim) { c.Host, c.Until = "elsewhere", now.Add(20*time.Minute) }), true},
+		{"a clock that was days ahead", other(func(c *claim) { c.Host, c.Until = "elsewhere", now.Add(48*time.Hour) }), false},
 		{"a claim that ran out", other(func(c *claim) { c.Host, c.Until = "elsewhere", now }), false},
 	}
 	for _, test := range tests {

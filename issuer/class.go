@@ -45,6 +45,10 @@ type mend struct{ error }
 
 func (e mend) Unwrap() error { return e.error }
 
+// withheld is a certificate that the CA has issued and does not hand out. It hides what
+// the CA says of the request: nothing is wrong with that.
+type withheld struct{ error }
+
 // unusable says that an order, or its key as well, is of no use any more.
 type unusable struct {
 	error
@@ -73,6 +77,8 @@ func classOf(err error) anycert.FailureClass {
 		switch e := err.(type) {
 		case mend, *dns01.ForeignError:
 			class = anycert.ToMend
+		case withheld:
+			class = anycert.OfCA
 		case *caError:
 			switch {
 			case slices.Contains(forGood, e.kind) && (!ofOrder || slices.Contains(ofDomains, e.kind)):
@@ -196,10 +202,11 @@ func (s situation) left() time.Duration {
 }
 
 // waits reports whether no attempt is made yet. A changed configuration ends the wait,
-// and so does a person, once: whose clock is not compared with ours.
+// and so does a person, once: whose clock is not compared with ours. What was written
+// by a clock that was wrong is not waited for.
 func (f failure) waits(config string, request *anycert.Request, now time.Time) bool {
 	switch {
-	case !now.Before(f.Next), f.Config != config, request != nil && !request.Time.Equal(f.Asked):
+	case !now.Before(f.Next), f.Last.Sub(now) > wrongClock, f.Config != config, request != nil && !request.Time.Equal(f.Asked):
 		return false
 	}
 	return true

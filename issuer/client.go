@@ -69,6 +69,7 @@ type bound struct {
 	left  atomic.Int64 // bytes that answers may still have
 	mu    sync.Mutex
 	later map[string]time.Duration // Retry-After of the last answer, by URL
+	last  int                      // the status of the last answer; 0: there was none
 	once  string                   // a URL that is not asked again; see errConflict
 }
 
@@ -82,7 +83,7 @@ func newCore(ctx context.Context, transport http.RoundTripper, userAgent, direct
 	client, b := newClient(ctx, transport)
 	core, err := api.New(client, userAgent, directory, account, key)
 	if err != nil {
-		return nil, nil, b.problem(err)
+		return nil, nil, b.noDirectory(directory, err)
 	}
 	return core, b, nil
 }
@@ -178,7 +179,7 @@ func (b *bound) allow(url string) error {
 func (b *bound) note(url string, response *http.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if response.StatusCode == http.StatusConflict {
+	if b.last = response.StatusCode; b.last == http.StatusConflict {
 		b.once = url
 	}
 	if after, ok := parseRetryAfter(response.Header.Get("Retry-After"), time.Now()); ok {

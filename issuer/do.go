@@ -50,8 +50,8 @@ func (w *work) wait(ctx context.Context) error {
 	return w.release(ctx, func(*journal) {})
 }
 
-// run goes from the journal to the store. An account that the CA has lost is made
-// anew, once.
+// run goes from the journal to the store. An account that the CA has lost, or takes no
+// more since it has no binding, is made anew, once.
 func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	if err := w.look(ctx); err != nil { // again: it may have been obtained before it was claimed
 		return anycert.Entry{}, err
@@ -59,11 +59,11 @@ func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 	if !w.due() && w.entry != nil {
 		return *w.entry, nil
 	}
-	if err := w.take(ctx); err != nil {
+	if err := w.mayAsk(ctx); err != nil {
 		return anycert.Entry{}, err
 	}
 	var bundle *anycert.Bundle
-	gone := ""
+	gone := account{}
 	for {
 		session, err := w.connect(ctx, gone)
 		if err != nil {
@@ -73,10 +73,14 @@ func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 		if err == nil {
 			break
 		}
-		if gone != "" || !isKind(err, "accountDoesNotExist") {
+		switch unbound := w.ca.unbound(err); {
+		case gone.URL != "" || !unbound && !isKind(err, "accountDoesNotExist"):
 			return anycert.Entry{}, err
+		case unbound:
+			gone = session.account
+		default:
+			gone.URL = session.account.URL
 		}
-		gone = session.account.URL
 	}
 	w.at(Downloaded)
 	// A budget that cannot be written stays as it is: the order is held there.
@@ -85,7 +89,7 @@ func (w *work) run(ctx context.Context, solver Prover) (anycert.Entry, error) {
 }
 
 // connect opens a session that ends with the claim.
-func (w *work) connect(ctx context.Context, gone string) (*session, error) {
+func (w *work) connect(ctx context.Context, gone account) (*session, error) {
 	s, err := w.ca.connect(ctx, gone)
 	if err != nil {
 		return nil, err
@@ -202,6 +206,9 @@ func (j *journal) older(config string, entry *anycert.Entry) failure {
 
 // tell lets the limits know what the CA said.
 func (w *work) tell(ctx context.Context, err error) {
+	if errors.As(err, new(rehearsed)) {
+		return
+	}
 	order, now := w.spending(w.begun()), w.now()
 	if names := invalidated(err); len(names) > 0 {
 		_ = w.ca.failedAuthorization(ctx, names, now)

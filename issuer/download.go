@@ -15,7 +15,10 @@ import (
 // is what was asked for.
 func (w *work) download(s *session, order acme.ExtendedOrder) (*anycert.Bundle, error) {
 	chains, err := s.chains(order.Certificate)
-	if err != nil {
+	switch {
+	case isRefusal(err) && !isKind(err, "accountDoesNotExist", "externalAccountRequired"):
+		return nil, withheld{fmt.Errorf("fetching the certificate, which was issued: %w", err)}
+	case err != nil:
 		return nil, fmt.Errorf("fetching the certificate: %w", err)
 	}
 	key, err := w.begun().signer()

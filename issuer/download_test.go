@@ -10,6 +10,8 @@ import (
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/acmeserver"
 	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/issuer"
+	"github.com/anycert/anycert/store/local"
 )
 
 // TestSomethingElseThanAskedForIsNotStored: the CA answers with a certificate that
@@ -63,6 +65,65 @@ func TestSomethingElseThanAskedForIsNotStored(t *testing.T) {
 			w.acme.Intercept(nil)
 			w.pass(2 * time.Minute)
 			obtain(t, w.issuer(), certificate("site", "example.com", "*.example.com"))
+		})
+	}
+}
+
+// TestDeadOrderIsReplacedAtOnce: what an order of before has led to is of no use any
+// more, as after a crash before the order was dropped. That is no failure.
+func TestDeadOrderIsReplacedAtOnce(t *testing.T) {
+	answers := map[string]func(rw http.ResponseWriter, key string){
+		"expired": func(rw http.ResponseWriter, text string) {
+			key, err := anycert.ParseKey([]byte(text))
+			if err != nil {
+				t.Error(err)
+			}
+			pair, err := testenv.CA(t).Issue(certs.Options{Names: []string{"example.com"}, Key: key, NotBefore: time.Now().Add(-2 * day), NotAfter: time.Now().Add(-day)})
+			if err != nil {
+				t.Error(err)
+			}
+			_, _ = rw.Write(pair.ChainPEM)
+		},
+		"gone": func(rw http.ResponseWriter, _ string) {
+			acmeserver.Fail(rw, http.StatusNotFound, "malformed", "")
+		},
+	}
+	for name, answer := range answers {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, acmeserver.Options{})
+			task := w.task(certificate("site", "example.com"))
+			task.DieAt = issuer.Finalized
+			if got := code(t, task.start(t)); got != -1 {
+				t.Fatalf("the process ended with %d, it should have died", got)
+			}
+			key, asked := journalKey(t, task.Local), 0
+			w.acme.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+				if acmeserver.KindOf(r) != acmeserver.KindCertificate {
+					return false
+				}
+				if asked++; asked > 1 {
+					return false
+				}
+				answer(rw, key)
+				return true
+			})
+			file, err := local.Config{Path: task.Local}.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			obtain(t, w.open(issuer.Options{Issuers: []issuer.Config{w.config()}, Store: file, Records: file}), task.Certificate)
+			if asked != 2 {
+				t.Errorf("certificates were asked for %d times", asked)
+			}
+			if orders := len(w.acme.Orders()); orders != 2 {
+				t.Errorf("%d orders were made", orders)
+			}
+			if _, _, err := file.Load(t.Context(), anycert.KindRenewal, "site"); !errors.Is(err, anycert.ErrNotFound) {
+				t.Errorf("a failure was counted: %v", err)
+			}
+			if left, err := file.Keys(t.Context(), anycert.KindOrder); err != nil || len(left) > 0 {
+				t.Errorf("journals are left: %v, %v", left, err)
+			}
 		})
 	}
 }

@@ -255,3 +255,19 @@ func TestUntrustedCAIsNotSpokenTo(t *testing.T) {
 	_, err = w.issuer(func(c *issuer.Config) { c.CABundle = w.roots + ".gone" }).Obtain(limited(t), certificate("other", "example.com"))
 	wantError(t, err, "reading ca_bundle", "no such file")
 }
+
+// TestWhatIsNoOrderTakesNothing from the limits: attempts that end before one is made
+// leave them to the other certificates.
+func TestWhatIsNoOrderTakesNothing(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	made := func() *issuer.Issuer { return w.issuer(func(c *issuer.Config) { c.Limits.Orders = "2 in 3h" }) }
+	w.acme.Intercept(failing(acmeserver.KindDirectory))
+	for attempt := range 3 {
+		if _, err := made().Obtain(limited(t), certificate("site", "example.com")); err == nil || errors.As(err, new(*anycert.PostponedError)) {
+			t.Fatalf("attempt %d: got %v", attempt+1, err)
+		}
+		w.pass(12 * time.Minute)
+	}
+	w.acme.Intercept(nil)
+	obtain(t, made(), certificate("other", "www.example.com"))
+}

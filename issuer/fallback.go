@@ -31,7 +31,8 @@ func patience(entry *anycert.Entry, began, now time.Time) time.Duration {
 // turn is the issuer whose turn it is, and until when it is to be waited for; zero: it
 // may be asked now. It is the first of the certificate's issuers, but for one whose CA
 // has failed on its own side for long enough: then the next one may be asked while that
-// one waits for its next attempt.
+// one waits for its next attempt. A CA that asks for no orders at all fails so as well,
+// also where this certificate has never been tried.
 func (i *Issuer) turn(certificate anycert.Certificate, entry *anycert.Entry, known outlook, now time.Time) (c *ca, until time.Time) {
 	request := i.requested(certificate.Name, versionOf(entry))
 	for _, name := range certificate.Issuers() {
@@ -40,13 +41,22 @@ func (i *Issuer) turn(certificate anycert.Certificate, entry *anycert.Entry, kno
 			continue
 		}
 		f, failed := known.failure(name, entry)
-		if !failed || !f.waits(fingerprint(candidate.Config, candidate.wants(certificate)), request, now) {
+		down, next := i.budgets.silent(name, now)
+		if failed && f.waits(fingerprint(candidate.Config, candidate.wants(certificate)), request, now) {
+			next = latestOf(next, f.Next)
+			if f.Down.IsZero() {
+				down = time.Time{} // it would not be asked anyway
+			} else if down.IsZero() || f.Down.Before(down) {
+				down = f.Down
+			}
+		}
+		if next.IsZero() {
 			return candidate, time.Time{}
 		}
-		if c == nil || f.Next.Before(until) {
-			c, until = candidate, f.Next
+		if c == nil || next.Before(until) {
+			c, until = candidate, next
 		}
-		if f.Down.IsZero() || now.Sub(f.Down) < patience(entry, f.Down, now) {
+		if down.IsZero() || now.Sub(down) < patience(entry, down, now) {
 			break
 		}
 	}

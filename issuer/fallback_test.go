@@ -161,6 +161,44 @@ func TestFirstCAsOrderIsGoneOnWith(t *testing.T) {
 	}
 }
 
+// TestSecondCAForWhatMustNotAsk: the first CA asks for a long pause, again and again, and
+// so most certificates never come to ask it. They turn to the second CA all the same.
+func TestSecondCAForWhatMustNotAsk(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	other := w.another()
+	w.acme.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+		if acmeserver.KindOf(r) != acmeserver.KindNewOrder {
+			return false
+		}
+		acmeserver.Fail(rw, http.StatusServiceUnavailable, "serverInternal", "1200")
+		return true
+	})
+	asks, waits := certificate("asks", "www.example.com"), certificate("waits", "example.com")
+	asks.Fallbacks, waits.Fallbacks = []string{"second"}, []string{"second"}
+	attempt := func(c anycert.Certificate) error {
+		i := w.twoCAs(other)
+		if err := i.Recall(t.Context(), []anycert.Wanted{{Certificate: asks}, {Certificate: waits}}, false); err != nil {
+			t.Fatal(err)
+		}
+		_, err := i.Obtain(limited(t), c)
+		return err
+	}
+	for after := time.Duration(0); ; after += 5 * time.Minute {
+		_ = attempt(asks)
+		err := attempt(waits)
+		if err == nil {
+			if after < 30*time.Minute || after > 50*time.Minute {
+				t.Errorf("the second CA was asked after %s, want 30 minutes", after)
+			}
+			return
+		}
+		if after > 2*time.Hour {
+			t.Fatalf("the second CA is not asked: %v", err)
+		}
+		w.pass(5 * time.Minute)
+	}
+}
+
 // refusing answers requests of a kind with a problem.
 func refusing(kind string, status int, problem string) acmeserver.Interceptor {
 	return func(w http.ResponseWriter, r *http.Request) bool {

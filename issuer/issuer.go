@@ -49,9 +49,9 @@ type Point string
 const (
 	Begun          Point = "begun"           // nothing was written
 	IntentWritten  Point = "intent-written"  // the key and the CSR are in the journal
-	LimitsTaken    Point = "limits-taken"    // the order counts, the journal does not say so
 	AccountBefore  Point = "account-before"  // the store has the account's key; once in the life of an account
 	AccountMade    Point = "account-made"    // the CA has the account, the store not its URL
+	LimitsTaken    Point = "limits-taken"    // the order counts, the journal does not say so
 	OrderBefore    Point = "order-before"    // the journal says that the order is about to be made
 	OrderCreated   Point = "order-created"   // the CA has the order, the journal not its URL
 	OrderWritten   Point = "order-written"   // the journal has it
@@ -71,7 +71,7 @@ const (
 
 // Points are all points, in their order; the last is on the way of an order that fails.
 func Points() []Point {
-	return []Point{Begun, IntentWritten, LimitsTaken, AccountBefore, AccountMade, OrderBefore, OrderCreated, OrderWritten,
+	return []Point{Begun, IntentWritten, AccountBefore, AccountMade, LimitsTaken, OrderBefore, OrderCreated, OrderWritten,
 		Presented, Accepted, Authorized, FinalizeBefore, Finalized, Downloaded, StoreBefore, Stored, Forgotten, Ended, FailureWritten}
 }
 

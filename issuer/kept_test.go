@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -240,5 +241,49 @@ func TestCertificatesOfMinutes(t *testing.T) {
 	w.pass(25 * time.Second)
 	if entry := obtain(t, made(), c); entry.Version != 2 {
 		t.Errorf("the version is %d", entry.Version)
+	}
+}
+
+// TestNoDirectory: where no ACME is spoken a person has to mend something; where nothing
+// answers, or a proxy for it, the CA is away.
+func TestNoDirectory(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		class  anycert.FailureClass
+	}{
+		{"not found", 404, "", anycert.ToMend}, // as Vault's PKI while its ACME is switched off
+		{"not found, in its own words", 404, `{"errors":["no handler for route"]}`, anycert.ToMend},
+		{"not allowed", 405, "405 page not allowed", anycert.ToMend},
+		{"a web page", 200, "<html>welcome</html>", anycert.ToMend},
+		{"another document", 200, `{"keys":[]}`, anycert.ToMend},
+		{"a list", 200, `[]`, anycert.ToMend},
+		{"away", 502, "Bad Gateway", anycert.OfCA},
+		{"sealed", 503, `{"errors":["Vault is sealed"]}`, anycert.OfCA},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, acmeserver.Options{})
+			w.acme.Intercept(func(rw http.ResponseWriter, _ *http.Request) bool {
+				rw.WriteHeader(test.status)
+				_, _ = rw.Write([]byte(test.body))
+				return true
+			})
+			c := certificate("site", "example.com")
+			_, err := w.issuer().Obtain(limited(t), c)
+			wantError(t, err, "asking the CA for its directory")
+			failure := w.told(c)
+			if failure == nil || failure.Class != test.class {
+				t.Fatalf("it is told as %+v", failure)
+			}
+			if test.class == anycert.OfCA {
+				return
+			}
+			wantError(t, err, w.acme.URL+" is no ACME directory", strconv.Itoa(test.status), "directory of the issuer", "config/acme")
+			if left := failure.Next.Sub(w.now()); left < 8*time.Minute || left > 11*time.Minute {
+				t.Errorf("it is looked at again in %s", left)
+			}
+		})
 	}
 }

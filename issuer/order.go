@@ -19,12 +19,15 @@ import (
 // pollTime bounds the wait for the CA to decide one thing.
 const pollTime = 5 * time.Minute
 
-// order leads the journal's order to its certificate, from wherever it stands.
+// order leads the journal's order to its certificate, from wherever it stands. One that
+// a process before this one has ended, and whose certificate is of no use any more, is
+// replaced at once: that is no failure of this attempt.
 func (w *work) order(ctx context.Context, s *session, solver Prover) (*anycert.Bundle, error) {
 	order, resumed, err := w.current(ctx, s, solver)
 	if err != nil {
 		return nil, err
 	}
+	ended := resumed && (order.Status == acme.StatusProcessing || order.Status == acme.StatusValid)
 	if order.Status == acme.StatusPending {
 		if err := s.authorize(ctx, solver, w.want.Domains, order, resumed); err != nil {
 			return nil, err
@@ -42,7 +45,24 @@ func (w *work) order(ctx context.Context, s *session, solver Prover) (*anycert.B
 	if order, err = s.await(ctx, w.begun().Order, acme.StatusValid); err != nil {
 		return nil, err
 	}
-	return w.download(s, order)
+	bundle, err := w.download(s, order)
+	rejected := new(unusable)
+	if errors.As(err, &rejected) {
+		_ = w.ca.issued(ctx, w.spending(w.begun()), w.now()) // the CA counts it all the same
+	}
+	if !ended || !errors.As(err, new(withheld)) && (rejected.error == nil || rejected.key) {
+		return bundle, err
+	}
+	if err := w.drop(ctx); err != nil {
+		return nil, err
+	}
+	return w.order(ctx, s, solver)
+}
+
+// drop takes an order that is of no use any more out of the journal. Its key stays.
+func (w *work) drop(ctx context.Context) error {
+	w.restore(ctx, w.begun())
+	return w.update(ctx, func(j *journal) { j.Order, j.Taken = "", false })
 }
 
 // current is the order that the journal names, if it is still of use, or a new
@@ -57,11 +77,7 @@ func (w *work) current(ctx context.Context, s *session, solver Prover) (order ac
 		case err != nil && (!isRefusal(err) || isKind(err, "accountDoesNotExist")):
 			return acme.ExtendedOrder{}, false, fmt.Errorf("asking for the order: %w", err)
 		}
-		w.restore(ctx, w.begun())
-		if err := w.update(ctx, func(j *journal) { j.Order, j.Taken = "", false }); err != nil {
-			return acme.ExtendedOrder{}, false, err
-		}
-		if err := w.take(ctx); err != nil {
+		if err := w.drop(ctx); err != nil {
 			return acme.ExtendedOrder{}, false, err
 		}
 	}
@@ -69,6 +85,9 @@ func (w *work) current(ctx context.Context, s *session, solver Prover) (order ac
 		return acme.ExtendedOrder{}, false, err
 	}
 	if err := w.examine(ctx, s, solver); err != nil {
+		return acme.ExtendedOrder{}, false, err
+	}
+	if err := w.take(ctx); err != nil {
 		return acme.ExtendedOrder{}, false, err
 	}
 	if order, err = w.newOrder(ctx, s); err != nil {

@@ -2,8 +2,10 @@ package issuer
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +69,31 @@ func (b *bound) problem(err error, secrets ...string) error {
 	return failure
 }
 
+// noDirectory is the problem of a directory that could not be read. Where something else
+// than an ACME server answers, a person has to mend that, and another look costs nothing.
+func (b *bound) noDirectory(address string, err error) error {
+	failure := b.problem(err)
+	b.mu.Lock()
+	status := b.last
+	b.mu.Unlock()
+	answer := fmt.Sprintf("the answer has status %d", status)
+	switch status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+	case http.StatusOK:
+		if !notJSON(err) && !strings.HasPrefix(err.Error(), "directory missing") { // lego's words
+			return failure // it broke off
+		}
+		answer += " and is something else"
+	default:
+		return failure
+	}
+	return early{mend{fmt.Errorf("%s is no ACME directory: %s: correct the directory of the issuer, or switch ACME on there (Vault: the PKI mount's config/acme)", address, answer)}}
+}
+
+func notJSON(err error) bool {
+	return errors.As(err, new(*json.SyntaxError)) || errors.As(err, new(*json.UnmarshalTypeError))
+}
+
 // problem is that of the session's requests.
 func (s *session) problem(err error, secrets ...string) error {
 	return s.bound.problem(err, secrets...)
@@ -104,7 +131,7 @@ func isKind(err error, kinds ...string) bool {
 // now or later (status 4xx), but for the request coming too often.
 func isRefusal(err error) bool {
 	found := new(caError)
-	return errors.As(err, &found) && found.status >= 400 && found.status < 500 && found.kind != "rateLimited"
+	return errors.As(err, &found) && found.status >= 400 && found.status < 500 && found.kind != "rateLimited" && !found.theirs
 }
 
 // askedPause is the longest Retry-After within err.

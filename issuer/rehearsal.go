@@ -22,7 +22,8 @@ func (w *work) examine(ctx context.Context, s *session, solver Prover) error {
 			return err
 		}
 	}
-	if failed && !last.Early && last.Class != anycert.OfCA && w.ca.staging != nil {
+	// What the staging directory sees may differ for ever, so the CA itself decides at times.
+	if failed && !last.Early && last.Class != anycert.OfCA && w.ca.staging != nil && last.Attempts%patient != 0 {
 		return w.rehearse(ctx, solver)
 	}
 	return nil
@@ -53,12 +54,12 @@ func (w *work) rehearse(ctx context.Context, solver Prover) error {
 	if err == nil || ctx.Err() == nil && ofItself(err) {
 		return nil
 	}
-	return fmt.Errorf("proving the domains at the staging directory %s first: %w", w.ca.staging.directory, err)
+	return rehearsed{fmt.Errorf("proving the domains at the staging directory %s first: %w", w.ca.staging.directory, err)}
 }
 
 // prove is an order that is not finalized.
 func (w *work) prove(ctx context.Context, solver Prover) error {
-	s, err := w.ca.staging.connect(ctx, "")
+	s, err := w.ca.staging.connect(ctx, account{})
 	if err != nil {
 		return staging{err}
 	}
@@ -77,12 +78,21 @@ func (w *work) prove(ctx context.Context, solver Prover) error {
 	return s.authorize(ctx, solver, w.want.Domains, order, false)
 }
 
+// rehearsed is a failure at the staging directory: it counts nowhere.
+type rehearsed struct{ error }
+
+func (e rehearsed) Unwrap() error { return e.error }
+
 // staging is what a staging directory answers before any domain is to be proven.
 type staging struct{ error }
 
 func (e staging) Unwrap() error { return e.error }
 
-// ofItself reports whether a rehearsal failed for reasons of the staging directory's own.
+// ofItself reports whether a rehearsal failed for reasons of the staging directory's own:
+// that is all that it says, but for what it saw of the domains.
 func ofItself(err error) bool {
-	return errors.As(err, new(staging)) || len(invalidated(err)) == 0 && classOf(err) == anycert.OfCA
+	if errors.As(err, new(staging)) {
+		return true
+	}
+	return errors.As(err, new(*caError)) && (len(invalidated(err)) == 0 || classOf(err) == anycert.OfCA)
 }

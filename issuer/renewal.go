@@ -65,7 +65,7 @@ func byAdvice(leaf *x509.Certificate, known outlook) moment {
 	if a == nil || a.Chosen.IsZero() {
 		return byLifetime(leaf)
 	}
-	reason := fmt.Sprintf("the CA advises %s to %s", stamp(a.Start), stamp(a.End))
+	reason := fmt.Sprintf("the CA advises %s to %s", minute(a.Start), minute(a.End))
 	if a.Explanation != "" {
 		reason += " (" + a.Explanation + ")"
 	}
@@ -160,3 +160,6 @@ func difference(old, new []string) string {
 	}
 	return strings.Join(parts, " ")
 }
+
+// minute is a moment as a table shows it.
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }

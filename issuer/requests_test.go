@@ -310,6 +310,32 @@ func TestCompromisedKeyComesBack(t *testing.T) {
 	}
 }
 
+// A superseded certificate that comes back is replaced once more: what is in force is not
+// revoked.
+func TestSupersededCertificateComesBack(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	i, c := w.asks(), keepsKey()
+	w.versions(i, c, 1)
+	old := w.versionOf(1)
+	if _, err := i.Request(t.Context(), c, anycert.Request{Time: w.now(), Version: 1, Superseded: true, Deadline: w.now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	obtain(t, i, c)
+	if _, err := w.store.Put(t.Context(), "example", 2, old, anycert.Origin{Issuer: "pebble", Directory: w.acme.URL}); err != nil {
+		t.Fatal(err)
+	}
+	done, err := i.Settle(t.Context(), c, true)
+	wantError(t, err, "version 3", "is to be revoked")
+	if _, revoked := w.acme.Revoked(old.Leaf()); revoked || done {
+		t.Fatalf("the certificate in force is revoked: %v, ended: %v", revoked, done)
+	}
+	obtain(t, i, c)
+	done, err = i.Settle(t.Context(), c, true)
+	if _, revoked := w.acme.Revoked(old.Leaf()); !revoked || !done || err != nil {
+		t.Errorf("revoked %v, %v, %v", revoked, done, err)
+	}
+}
+
 // What is asked for twice is kept once; more than that is added; what a later anycert
 // wrote is neither heeded nor overwritten.
 func TestRequestsAreKept(t *testing.T) {

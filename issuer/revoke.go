@@ -47,7 +47,7 @@ func (i *Issuer) revoke(ctx context.Context, certificate anycert.Certificate, le
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, revokeTime, fmt.Errorf("the CA did not answer within %s", revokeTime))
 	defer cancel()
-	s, err := c.connect(ctx, "")
+	s, err := c.connect(ctx, account{})
 	if err != nil {
 		return fmt.Errorf("at issuer %s: %w", c.Name, err)
 	}

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -178,13 +179,14 @@ func (s *settlement) keys() (keys []anycert.SPKI) {
 	return keys
 }
 
-// holds reports whether a certificate has a compromised key: somebody rolled back, or
-// an order that was under way went on with it.
+// holds reports whether a certificate is to be revoked itself, or has a compromised key:
+// somebody rolled back, or an order that was under way went on with it.
 func (s *settlement) holds(leaf *x509.Certificate) bool {
-	return s.Compromised && slices.Contains(s.keys(), anycert.SPKIOf(leaf))
+	return s.Compromised && slices.Contains(s.keys(), anycert.SPKIOf(leaf)) ||
+		slices.ContainsFunc(s.Old, func(one old) bool { return bytes.Equal(one.Leaf, leaf.Raw) })
 }
 
-// again asks for what the compromised key came back in to be replaced as well.
+// again asks for what came back to be replaced as well.
 func (s *settlement) again(ctx context.Context, entry anycert.Entry) error {
 	next := s.keptRequest
 	next.Version, next.Old = entry.Version, slices.Clone(s.Old)
@@ -193,7 +195,11 @@ func (s *settlement) again(ctx context.Context, entry anycert.Entry) error {
 		return err
 	}
 	s.requests.set(s.certificate.Name, recalled{anycert.Request(next.wish), s.now()})
-	return fmt.Errorf("version %d has the key that is known to others again: it is replaced as well", entry.Version)
+	what := "is a certificate that is to be revoked"
+	if s.Compromised {
+		what = "has the key that is known to others"
+	}
+	return fmt.Errorf("version %d %s, again: it is replaced as well", entry.Version, what)
 }
 
 // postpone keeps why a revocation failed, and what was revoked.

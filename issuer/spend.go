@@ -8,9 +8,9 @@ import (
 	"github.com/anycert/anycert"
 )
 
-// take takes the order from the CA's limits, once: the journal says that it was. It
-// decides as well which certificate the CA is told to be replaced, since that may make
-// the order free.
+// take takes the order from the CA's limits, once and as the last step before it is made:
+// the journal says that it was taken. It decides as well which certificate the CA is told
+// to be replaced, since that may make the order free.
 func (w *work) take(ctx context.Context) error {
 	begun := w.begun()
 	if begun.Order != "" || begun.Taken {
@@ -18,6 +18,18 @@ func (w *work) take(ctx context.Context) error {
 	}
 	replaces, exempt := w.replaces(w.now())
 	return w.takeAs(ctx, replaces, exempt)
+}
+
+// mayAsk fails as take would, by what is kept now: so that the CA is asked for nothing
+// when it asked to be left alone.
+func (w *work) mayAsk(ctx context.Context) error {
+	if begun := w.begun(); begun.Order != "" || begun.Taken {
+		return nil
+	}
+	if err := w.recallBudget(ctx, w.ca); err != nil {
+		return err
+	}
+	return w.peek(w.now())
 }
 
 // peek fails as take would, by what was recalled last: so that nobody is troubled each
@@ -31,7 +43,7 @@ func (w *work) peek(now time.Time) error {
 	}
 	_, exempt := w.replaces(now)
 	if wait := budget.Look(w.ca.table(), w.spending(&journal{Exempt: exempt}).order(), now); wait != nil {
-		return &anycert.PostponedError{Until: wait.Until, Err: errors.New(w.ca.explain(*wait))}
+		return &anycert.PostponedError{Until: wait.Until, Err: errors.New(w.ca.explain(*wait)), Limited: true}
 	}
 	return nil
 }
@@ -63,8 +75,8 @@ func (w *work) spending(j *journal) spending {
 // renews reports whether the CA has issued what is to be replaced, for just these names.
 func (w *work) renews() bool { return w.ca.renews(w.certificate, w.entry) }
 
-// patient is after how many failures of the CA each third order does without replaces:
-// it may be what the CA fails at.
+// patient is after how many failures an attempt is made in another way: without replaces,
+// which may be what the CA fails at; without a rehearsal.
 const patient = 3
 
 // replaces names the certificate that the CA is told to be replaced: the one that it

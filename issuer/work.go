@@ -111,8 +111,10 @@ func (w *work) choose() error {
 	if !begun {
 		c, until := w.turn(w.certificate, w.entry, w.known, now)
 		if w.turnTo(c); !until.IsZero() {
-			failed := w.failed(w.certificate, w.entry, w.known, now)
-			return &anycert.PostponedError{Until: until, Err: errors.New(failed.Text)}
+			if failed := w.failed(w.certificate, w.entry, w.known, now); failed != nil {
+				return &anycert.PostponedError{Until: until, Err: errors.New(failed.Text)}
+			}
+			return w.peek(now)
 		}
 		if err := w.olderFailure(now); err != nil {
 			return err

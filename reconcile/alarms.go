@@ -12,7 +12,7 @@ type Severity string
 
 const (
 	Warning  Severity = "warning"  // within a day or two
-	Critical Severity = "critical" // now: what is served has expired, or soon will
+	Critical Severity = "critical" // now: what is served has expired or soon will, or the hub is at its end
 )
 
 // Severities lists them, the calmer first.
@@ -140,12 +140,15 @@ func (c *collection) configuration(err error) {
 		Text: "the changed configuration was not taken over, the last good one stays in force: " + err.Error()})
 }
 
-// store is about a store that does not answer. It is as urgent as the certificate that is:
-// while it is away nothing is renewed.
+// store is about a store that does not answer. While it is away nothing is renewed: that is
+// critical when a certificate is urgent, and when it lasts.
 func (c *collection) store(answers standing, plights map[string]plight) {
 	switch {
 	case answers.ill >= passes:
 		severity := Warning
+		if c.now.Sub(answers.since) > c.stale {
+			severity = Critical
+		}
 		for _, p := range plights {
 			if !p.Suspended && p.urgent(c.now) {
 				severity = Critical

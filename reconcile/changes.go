@@ -188,6 +188,15 @@ func (c *changes) recalled(err error) {
 	}
 }
 
+// stranded logs what people asked for and nobody works on.
+func (c *changes) stranded(lines []string) {
+	for _, line := range lines {
+		if c.news("stranded "+line, line, false) {
+			c.log.Warn(line)
+		}
+	}
+}
+
 // request logs how what a person asked for goes on. lacks are the places that were not
 // seen to serve the new certificate when the deadline had passed.
 func (c *changes) request(name string, request anycert.Request, lacks []lack, done bool, err error) {

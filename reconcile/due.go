@@ -24,10 +24,13 @@ func wanted(certificates []anycert.Certificate, truth Truth) (wanted []anycert.W
 func (o *orders) current(all []anycert.Wanted, truth Truth) []anycert.Wanted {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.DeleteFunc(all, func(w anycert.Wanted) bool {
-		wrote, ok := o.wrote[w.Certificate.Name]
-		return ok && !wrote.Before(truth[w.Certificate.Name].asked)
-	})
+	return slices.DeleteFunc(all, func(w anycert.Wanted) bool { return o.since(w.Certificate.Name, truth) })
+}
+
+// since reports whether a certificate was obtained since the store was asked. mu is held.
+func (o *orders) since(name string, truth Truth) bool {
+	wrote, ok := o.wrote[name]
+	return ok && !wrote.Before(truth[name].asked)
 }
 
 // due lists the certificates to be obtained now, the most urgent first: those whose
@@ -97,15 +100,12 @@ func afterFailure(renewal anycert.Renewal, slot anycert.Slot) bool {
 // limited tells whether an order was postponed by the CA's limits: another took what was
 // left since it was planned.
 func limited(issuer anycert.Issuer, w anycert.Wanted, err error, now time.Time) (anycert.Slot, bool) {
-	if !errors.As(err, new(*anycert.PostponedError)) {
+	postponed := new(anycert.PostponedError)
+	if !errors.As(err, &postponed) || !postponed.Limited {
 		return anycert.Slot{}, false
 	}
-	for _, slot := range issuer.Plan([]anycert.Wanted{w}, now) {
-		if slot.Certificate == w.Certificate.Name && slot.At.After(now) {
-			return slot, !afterFailure(issuer.Renewal(w.Certificate, w.Entry, now), slot)
-		}
-	}
-	return anycert.Slot{}, false
+	urgency := issuer.Renewal(w.Certificate, w.Entry, now).Urgency
+	return anycert.Slot{Certificate: w.Certificate.Name, At: postponed.Until, Urgency: urgency, Reason: postponed.Err.Error()}, true
 }
 
 // hold takes note of which of due wait for the CA's limits.

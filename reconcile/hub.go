@@ -61,7 +61,6 @@ func (h *Hub) With(parts Parts) *Hub {
 func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 	concerned := h.concerned(only)
 	truth := readTruth(ctx, h.Store, concerned)
-	_ = h.recall(ctx, wanted(concerned, truth), false, storeTimeout) // an auditor may have no right to that
 	look := h.assessment(truth, only, nil)
 	report := h.report(concerned, truth, look.now)
 	lookout := h.lookAtWire(ctx, h.each(only, look.promises), func(p Promise) *anycert.Entry { return truth[p.Certificate].Entry })
@@ -85,6 +84,7 @@ func (h *Hub) Status(ctx context.Context) *Report {
 	if recalled != nil {
 		report.Notes = append(report.Notes, "not all is known about the next renewals: "+recalled.Error())
 	}
+	report.Notes = append(report.Notes, h.stranded(truth)...)
 	return report
 }
 
@@ -111,12 +111,13 @@ type SyncOptions struct {
 func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 	concerned := h.concerned(options.Only)
 	truth := h.truth(ctx, concerned)
+	obtained := false
 	if !options.NoIssue {
 		limited, cancel := withTimeout(ctx, options.Timeout)
 		defer cancel()
 		due := h.plan(limited, concerned, truth)
-		h.orders.all(limited, h.Issuer, due, func() {})
-		if len(due) > 0 {
+		h.orders.all(limited, h.Issuer, due, truth, func() {})
+		if obtained = len(due) > 0; obtained {
 			truth = h.truth(ctx, concerned)
 		}
 	}
@@ -126,6 +127,9 @@ func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 	look := h.assessment(truth, options.Only, options.AcceptStore)
 	report := h.report(concerned, truth, look.now)
 	report.Promises = h.each(options.Only, func(agent Agent) []Promise { return h.pass(ctx, agent, look) })
+	if obtained { // what the CA advises about it is kept now, so that a second pass has nothing to write
+		_ = h.recall(ctx, wanted(concerned, truth), true, storeTimeout)
+	}
 	if !options.NoIssue {
 		h.settle(ctx, concerned, truth)
 	}
@@ -231,7 +235,11 @@ func (h *Hub) report(certificates []anycert.Certificate, truth Truth, now time.T
 		if request, ok := requests[certificate.Name]; ok && !certificate.Suspended {
 			status.Request = requestStatus(request)
 		}
-		if slot, waits := held[certificate.Name]; waits {
+		slot, waits := held[certificate.Name]
+		if !waits {
+			slot, waits = h.orders.waiting(certificate.Name)
+		}
+		if waits {
 			status.Waits, status.WaitsFor = &slot.At, slot.Reason
 		}
 		report.Certificates = append(report.Certificates, status)

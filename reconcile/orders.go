@@ -22,7 +22,9 @@ const ordersAtOnce = 8
 type orders struct {
 	changed *changes
 
-	planning atomic.Bool // what is to be obtained is being found out
+	planning  atomic.Bool // what is to be obtained is being found out
+	recalling atomic.Bool // the issuer is reading, or asking CAs for advice
+	settling  atomic.Bool // requests are being ended
 
 	mu       sync.Mutex
 	queue    []anycert.Wanted // by urgency: what was found to be due last
@@ -54,9 +56,9 @@ func orderable(c anycert.Certificate, known Known) bool {
 // all obtains certificates in their order, some at a time, and waits until each was
 // written or failed. What was still to be done by an earlier call, and is not in due,
 // is left. done is called for each that was written, by many goroutines at once.
-func (o *orders) all(ctx context.Context, issuer anycert.Issuer, due []anycert.Wanted, done func()) {
+func (o *orders) all(ctx context.Context, issuer anycert.Issuer, due []anycert.Wanted, truth Truth, done func()) {
 	var wait sync.WaitGroup
-	for range o.enqueue(due) {
+	for range o.enqueue(due, truth) {
 		wait.Go(func() {
 			for !errors.Is(ctx.Err(), context.Canceled) { // what is queued is another round's then
 				w, ok := o.next()
@@ -73,11 +75,14 @@ func (o *orders) all(ctx context.Context, issuer anycert.Issuer, due []anycert.W
 	wait.Wait()
 }
 
-// enqueue replaces what is to be obtained, and tells how many workers are missing.
-func (o *orders) enqueue(due []anycert.Wanted) (missing int) {
+// enqueue replaces what is to be obtained, by what truth said, and tells how many workers
+// are missing. What is under way, or ended since, is left out.
+func (o *orders) enqueue(due []anycert.Wanted, truth Truth) (missing int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.queue = slices.DeleteFunc(slices.Clone(due), func(w anycert.Wanted) bool { return o.underWay[w.Certificate.Name] })
+	o.queue = slices.DeleteFunc(slices.Clone(due), func(w anycert.Wanted) bool {
+		return o.underWay[w.Certificate.Name] || o.since(w.Certificate.Name, truth)
+	})
 	missing = max(0, min(ordersAtOnce-o.workers, len(o.queue)))
 	o.workers += missing
 	return missing

@@ -73,11 +73,22 @@ func (p plight) after(before plight, failed error) plight {
 	default:
 		p.entry.saw(p.unfit, p.read)
 	}
+	if p.failure == nil && p.latest != nil && failed != nil { // after a reload the issuer has not read it yet
+		p.failure = before.remembered(p.read)
+	}
 	if p.failure != nil {
 		failed = errors.New(p.failure.Text)
 	}
 	p.failing.saw(failed, p.read)
 	return p
+}
+
+// remembered is the failure that the store remembers at a moment.
+func (p plight) remembered(now time.Time) *anycert.Failure {
+	if p.failure == nil && p.latest != nil {
+		return p.latest(now)
+	}
+	return p.failure
 }
 
 // usable reports whether what the store holds can be served, or a renewal that is under
@@ -136,8 +147,10 @@ func (c *collection) certificate(p plight, failed error) {
 	key := string(EntryAlarm) + "/" + p.Name
 	switch {
 	case p.entry.ill >= passes:
-		c.raise(p.alarm(EntryAlarm, key, c.now, p.entry.since, p.entry.text,
-			"what the store holds of certificate "+p.Name+" cannot be used, and what is served stays: "+p.entry.text+", so put a good version there"))
+		a := p.alarm(EntryAlarm, key, c.now, p.entry.since, p.entry.text,
+			"what the store holds of certificate "+p.Name+" cannot be used, and what is served stays: "+p.entry.text+", so put a good version there")
+		a.Severity = Critical // nothing renews it
+		c.raise(a)
 	case p.entry.well < passes:
 		c.open[key] = true
 	}
@@ -152,8 +165,8 @@ func (p plight) alarm(kind AlarmKind, key string, now, since time.Time, cause, t
 // attempt that fails, else when too much of its time has passed without one.
 func (c *collection) renewal(p plight, failed error) {
 	key := string(RenewalAlarm) + "/" + p.Name
-	if failed != nil && p.failure == nil && p.latest != nil { // it failed since the store was read
-		p.failure = p.latest(c.now)
+	if failed != nil { // it may have failed since the store was read
+		p.failure = p.remembered(c.now)
 	}
 	if postponed := new(anycert.PostponedError); errors.As(failed, &postponed) {
 		failed = nil // what failed is in p.failure; and to wait for a limit is no failure

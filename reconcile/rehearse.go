@@ -21,9 +21,10 @@ type Turn struct {
 // Rehearse tells in which order Renew would obtain certificates under requests, and when
 // the CA's limits let each begin. It asks nothing of a CA and writes nothing.
 func (h *Hub) Rehearse(ctx context.Context, asked []Asked) ([]Turn, error) {
+	turns := []Turn{}
 	requester, ok := h.Issuer.(anycert.Requester)
 	if !ok || len(asked) == 0 {
-		return nil, nil
+		return turns, nil
 	}
 	certificates := make([]anycert.Certificate, len(asked))
 	for i, a := range asked {
@@ -42,10 +43,12 @@ func (h *Hub) Rehearse(ctx context.Context, asked []Asked) ([]Turn, error) {
 	for _, w := range all {
 		byName[w.Certificate.Name] = w
 	}
-	var turns []Turn
 	for _, slot := range h.Issuer.Plan(all, now) {
 		w := byName[slot.Certificate]
 		renewal := h.Issuer.Renewal(w.Certificate, w.Entry, now)
+		if !renewal.Due(now) { // it was replaced, and its request is only to be ended
+			continue
+		}
 		turn := Turn{Certificate: slot.Certificate, Issuer: w.Certificate.Issuer, Urgency: renewal.Urgency.String(), At: slot.At, Why: renewal.Reason, Limit: slot.Reason}
 		if renewal.Failure != nil && !afterFailure(renewal, slot) {
 			turn.Reason = failedError{*renewal.Failure}.Error()

@@ -49,7 +49,6 @@ func (h *Hub) Renew(ctx context.Context, asked []Asked, timeout time.Duration, t
 		w.all = append(w.all, Renewed{Name: a.Certificate.Name, Request: requestStatus(a.Request), certificate: a.Certificate, request: a.Request, Settled: a.Before})
 	}
 	var orders sync.WaitGroup
-	defer orders.Wait() // they give their claims back
 	const soon, late = time.Second, 15 * time.Second
 	for pause := soon; ; pause = min(pause*3/2, late) {
 		w.round(ctx, &orders)
@@ -62,6 +61,13 @@ func (h *Hub) Renew(ctx context.Context, asked []Asked, timeout time.Duration, t
 		case <-w.wake:
 			pause = soon
 		case <-time.After(pause):
+		}
+	}
+	orders.Wait() // they give their claims back
+	for i := range w.all {
+		r := &w.all[i]
+		if err := w.orders.failure(r.Name); err != nil && !r.Renewed && r.Waits == nil { // it ended since the last round
+			r.Problem = err.Error()
 		}
 	}
 	return w.all
@@ -87,8 +93,8 @@ func (w *renewing) round(ctx context.Context, orders *sync.WaitGroup) {
 		return
 	}
 	w.see(truth)
-	due := w.planOf(ctx, open, truth) // also of what is renewed: whoever did it may have died before its order was ended
-	orders.Go(func() { w.orders.all(ctx, w.Issuer, due, func() { offer(w.wake, struct{}{}) }) })
+	due := w.plan(ctx, open, truth) // also of what is renewed: whoever did it may have died before its order was ended
+	orders.Go(func() { w.orders.all(ctx, w.Issuer, due, truth, func() { offer(w.wake, struct{}{}) }) })
 	if push := w.certificates(func(r Renewed) bool { return r.Renewed && !r.Served }); len(push) > 0 {
 		w.pushAll(ctx, push, truth)
 	}
@@ -97,16 +103,6 @@ func (w *renewing) round(ctx context.Context, orders *sync.WaitGroup) {
 			w.end(ctx, &w.all[i], truth)
 		}
 	}
-}
-
-// planOf is plan without the end of requests, which comes when their places were seen.
-func (w *renewing) planOf(ctx context.Context, certificates []anycert.Certificate, truth Truth) []anycert.Wanted {
-	all := wanted(certificates, truth)
-	if len(all) == 0 {
-		return nil
-	}
-	w.log.recalled(w.recall(ctx, all, true, recallTimeout))
-	return w.orders.due(ctx, w.Issuer, w.orders.current(all, truth), time.Now())
 }
 
 // certificates are those of which is says so.
@@ -206,12 +202,12 @@ func (w *renewing) held(ctx context.Context, r *Renewed, known Known) {
 	if known.Err != nil && !errors.Is(known.Err, anycert.ErrNotFound) {
 		return // the store may answer the next time
 	}
-	renewal := w.renewal(r.certificate, known, time.Now())
-	err := w.failure(r.Name, renewal)
-	if err == nil {
+	if w.orders.failure(r.Name) == nil { // what is kept of before this command is no reason not to wait for its own order
 		r.Problem = ""
 		return
 	}
+	renewal := w.renewal(r.certificate, known, time.Now())
+	err := w.failure(r.Name, renewal)
 	r.Problem = err.Error()
 	next := time.Time{}
 	if postponed := new(anycert.PostponedError); errors.As(err, &postponed) {

@@ -23,6 +23,7 @@ type asking struct {
 	requests map[string]anycert.Request
 	settled  []string // "name served"
 	err      error    // of Settle
+	revoke   func(context.Context) error
 }
 
 func (a *asking) Renewal(c anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
@@ -52,6 +53,9 @@ func (a *asking) Requests() map[string]anycert.Request {
 
 func (a *asking) Settle(ctx context.Context, c anycert.Certificate, served bool) (bool, error) {
 	entry, err := a.world.store.Stat(ctx, c.Name)
+	if err == nil && a.revoke != nil {
+		err = a.revoke(ctx)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := a.requests[c.Name]
@@ -130,6 +134,43 @@ func TestRenew(t *testing.T) {
 		again := w.hub.Renew(t.Context(), w.ask(anycert.Request{}, asked[0].Request.Time), time.Hour, silent)
 		if !AllDone(again) || len(ca.order()) != 3 {
 			t.Errorf("since then all is done, and it made %d orders: %v", len(ca.order())-3, again)
+		}
+	})
+}
+
+// What fails when the time is over is told as well.
+func TestRenewTellsTheLastFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := askingWorld(t, 1, nil, "prod")
+		ca.takes = time.Minute
+		all := w.hub.Renew(t.Context(), w.ask(anycert.Request{}, time.Time{}), time.Second, silent)
+		if !strings.HasPrefix(all[0].Words(), "not renewed: ") {
+			t.Error(all[0].Words())
+		}
+	})
+}
+
+// mended is an issuer with a failure from before somebody mended the cause.
+type mended struct{ *asking }
+
+func (m mended) Renewal(c anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
+	renewal := m.asking.Renewal(c, entry, now)
+	if entry != nil && entry.Version == 1 {
+		renewal.Failure = &anycert.Failure{Class: anycert.ToMend, Text: "the key is refused", Attempts: 1, Next: now.Add(24 * time.Hour)}
+	}
+	return renewal
+}
+
+// A failure from before the command is no reason to give up: it is asked for because
+// somebody mended the cause.
+func TestRenewAfterTheCauseWasMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := askingWorld(t, 1, nil, "prod")
+		ca.takes = 5 * time.Second
+		w.hub.Issuer = mended{ca}
+		all := w.hub.Renew(t.Context(), w.ask(anycert.Request{}, time.Time{}), time.Hour, silent)
+		if !AllDone(all) {
+			t.Error(all[0].Words())
 		}
 	})
 }
@@ -294,6 +335,37 @@ func TestRenewGivesUpOnLimits(t *testing.T) {
 		synctest.Wait()
 		if v := w.version("c01"); v != 2 {
 			t.Errorf("c01 is at version %d", v)
+		}
+	})
+}
+
+// What was asked for about a certificate that nobody here works on any more is told, once
+// by a daemon and always by status.
+func TestStrandedRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := askingWorld(t, 4, nil, "prod")
+		w.ask(anycert.Request{Compromised: true, Deadline: time.Now().Add(time.Hour)}, time.Time{})
+		ca.waits = map[string]time.Time{"c03": time.Now().Add(2 * time.Hour)}
+		w.hub.Certificates = slices.Clone(w.hub.Certificates[1:])
+		w.hub.Certificates[0].Issuer, w.hub.Certificates[1].Suspended = "", true
+		start(t, w)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		var text strings.Builder
+		status := w.hub.Status(t.Context())
+		status.WriteRequests(&text)
+		status.WriteNotes(&text)
+		for _, want := range []string{
+			"another certificate c00, and nobody works on that here: this configuration has no certificate of that name",
+			"another certificate c01, and nobody works on that here: it has no issuer any more",
+			"another certificate c02, and nobody works on that here: it is suspended",
+		} {
+			if logged := strings.Count(w.log.String(), want); logged != 1 || strings.Count(text.String(), want) != 1 {
+				t.Errorf("%q is logged %d times, and status says\n%s", want, logged, text.String())
+			}
+		}
+		if strings.Contains(text.String(), "another certificate c03") {
+			t.Errorf("status says\n%s", text.String())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,32 +14,62 @@ import (
 )
 
 const (
-	recallTimeout = 2 * time.Minute // for what is kept about renewals, and the CAs' advice
-	settleTimeout = 2 * time.Minute // for the end of one request
+	recallTimeout  = 2 * time.Minute // for what is kept about renewals, and the CAs' advice
+	recallPatience = 5 * time.Second // of a daemon's orders with that
+	settleTimeout  = 2 * time.Minute // for the end of one request
 )
 
-// plan lists what is to be obtained now. It reads what the store keeps about renewals,
-// asks the CAs for their advice, and ends requests that are done. That may take its
-// time: no pass waits for it (law 8).
+// plan lists what is to be obtained now, by all that the store keeps about renewals and
+// that the CAs advise.
 func (h *Hub) plan(ctx context.Context, certificates []anycert.Certificate, truth Truth) []anycert.Wanted {
-	if h.Issuer == nil {
+	all := wanted(certificates, truth)
+	if h.Issuer == nil || len(all) == 0 {
 		return nil
 	}
-	all := wanted(certificates, truth)
 	h.log.recalled(h.recall(ctx, all, true, recallTimeout))
-	h.settle(ctx, certificates, truth)
 	return h.orders.due(ctx, h.Issuer, h.orders.current(all, truth), time.Now())
 }
 
-// obtain has what is due obtained, and calls done for each certificate that was. While
-// an earlier call is still finding out what is due, there is nothing to be found out.
+// obtain has what is due obtained, calls done for each certificate that was, and ends
+// requests that are done. While an earlier call is still finding out what is due, there is
+// nothing to be found out.
+//
+// A CA that is slow or dead, to give advice or to revoke, holds back no order of another
+// (law 8): what it says late is heeded by the next call. What the store keeps about the
+// renewal of a certificate is read again by its order.
 func (h *Hub) obtain(ctx context.Context, truth Truth, done func()) {
 	if h.Issuer == nil || !h.orders.planning.CompareAndSwap(false, true) {
 		return
 	}
-	due := h.plan(ctx, h.Certificates, truth)
+	all := wanted(h.Certificates, truth)
+	recalled := alone(&h.orders.recalling, func() { h.log.recalled(h.recall(ctx, all, true, recallTimeout)) })
+	select {
+	case <-recalled:
+	case <-time.After(recallPatience):
+	}
+	h.log.stranded(h.stranded(truth))
+	settled := alone(&h.orders.settling, func() { h.settle(ctx, h.Certificates, truth) })
+	due := h.orders.due(ctx, h.Issuer, h.orders.current(all, truth), time.Now())
 	h.orders.planning.Store(false)
-	h.orders.all(ctx, h.Issuer, due, done)
+	h.orders.all(ctx, h.Issuer, due, truth, done)
+	<-recalled
+	<-settled
+}
+
+// alone begins do, unless an earlier one is under way. The channel is closed when there is
+// nothing to be waited for.
+func alone(busy *atomic.Bool, do func()) <-chan struct{} {
+	ended := make(chan struct{})
+	if !busy.CompareAndSwap(false, true) {
+		close(ended)
+		return ended
+	}
+	go func() {
+		defer close(ended)
+		defer busy.Store(false)
+		do()
+	}()
+	return ended
 }
 
 // recall lets the issuer read what it knows, within a time.

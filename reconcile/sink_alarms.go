@@ -68,7 +68,7 @@ func (c *collection) sink(name string, r *record, plights map[string]plight) {
 	key := string(SinkAlarm) + "/" + name
 	promised := string(PromiseAlarm) + "/" + name
 	if late := c.now.Sub(later(c.began, r.last)); late > c.stale {
-		c.raise(Alarm{Key: key, Kind: SinkAlarm, Severity: c.worst(r.promises, plights), Sink: name, Since: later(c.began, r.last), Cause: "no pass",
+		c.raise(Alarm{Key: key, Kind: SinkAlarm, Severity: Critical, Sink: name, Since: later(c.began, r.last), Cause: "no pass",
 			Text: fmt.Sprintf("no pass of sink %s has ended for too long: its API hangs, or it has more targets than fit between two passes; see `anycert audit --only %s`", name, name)})
 		c.open[promised] = true
 		return
@@ -152,10 +152,14 @@ func (c *collection) promise(name string, r *record, promises []Promise, p pligh
 	c.raise(a)
 }
 
-// worst is critical when what is served at any of the targets has expired, or has less
-// than a tenth of its lifetime left, or less than half of what a renewal has.
+// worst is critical when any of promises is held, since the store has lost something, and
+// when what is served at any of the targets has expired, or has less than a tenth of its
+// lifetime left, or less than half of what a renewal has.
 func (c *collection) worst(promises []Promise, plights map[string]plight) Severity {
 	for _, p := range promises {
+		if p.Verdict == Held {
+			return Critical
+		}
 		if p.NotAfter == nil {
 			continue
 		}

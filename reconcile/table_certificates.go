@@ -67,15 +67,21 @@ func (r *Report) WriteProblems(w io.Writer) {
 	}
 }
 
+// WriteWaits names what waits for a limit of a CA, and for which.
+func (r *Report) WriteWaits(w io.Writer) {
+	for _, c := range r.Certificates {
+		if c.Waits != nil && !c.Suspended {
+			fmt.Fprintln(w, Clean("certificate "+c.Name+" waits: "+c.WaitsFor))
+		}
+	}
+}
+
 // WriteRequests names what people asked for and is not done, and how it stands.
 func (r *Report) WriteRequests(w io.Writer) {
 	for _, c := range r.Certificates {
 		if c.Request != nil {
 			fmt.Fprintln(w, Clean("certificate "+c.Name+": "+c.Request.Words(c.Version, r.Time)))
 		}
-	}
-	for _, note := range r.Notes {
-		fmt.Fprintln(w, Clean("note: "+note))
 	}
 }
 
@@ -100,7 +106,7 @@ func renewal(c CertificateStatus, now time.Time) string {
 	case c.Renewal == nil:
 		return "-"
 	case c.Waits != nil:
-		return "waits until " + c.Waits.UTC().Format("2006-01-02 15:04Z") + ": " + c.WaitsFor
+		return "waits until " + c.Waits.UTC().Format("2006-01-02 15:04Z") + ": see below"
 	case !now.Before(*c.Renewal):
 		return "now: " + c.Why
 	}

@@ -115,6 +115,10 @@ func WriteTurns(w io.Writer, turns []Turn, now time.Time) {
 	switch {
 	case len(turns) == 0:
 		fmt.Fprintln(w, "nothing is to be renewed")
+	case waiting == 0 && len(turns) == 1:
+		fmt.Fprintln(w, "1 certificate: the CA's limits let it begin at once")
+	case len(turns) == 1:
+		fmt.Fprintf(w, "1 certificate: the CA's limits let it begin at %s: in %s\n", stamp(last.At), distance(last.At.Sub(now)))
 	case waiting == 0:
 		fmt.Fprintf(w, "%s: the CA's limits let all of them begin at once, %d at a time\n", certificates(len(turns)), ordersAtOnce)
 	default:

@@ -28,7 +28,8 @@ that they have, and look for what would make the CA refuse a certificate: in the
 delegation and the name servers of its zones, in the CNAME at _acme-challenge, in CAA
 records, in DNSSEC. Nothing is changed, but for one TXT record at each _acme-challenge
 name, which is written, looked for and removed: only that tells whether the DNS
-credential suffices. --no-trial leaves it out.
+credential suffices. --no-trial leaves it out. Receivers of alarms are tried, and told
+nothing.
 
 Exit code: 0 all is well; 1 the configuration has a mistake, or a part cannot be used.`,
 		Example: `  anycert check --config config.yaml

@@ -81,9 +81,9 @@ func (a *app) history(ctx context.Context, name string) (*history, error) {
 	all, err := historian.History(ctx, name)
 	_, declared := loaded.Certificate(name)
 	switch {
-	case errors.Is(err, anycert.ErrNotFound) && !declared:
+	case (errors.Is(err, anycert.ErrNotFound) || err == nil && len(all) == 0) && !declared:
 		return nil, undeclaredError(path, loaded, name)
-	case errors.Is(err, anycert.ErrNotFound):
+	case errors.Is(err, anycert.ErrNotFound), err == nil && len(all) == 0:
 		return nil, fmt.Errorf("certificate %s: nothing was ever put into the store under this name: see `anycert status`", name)
 	case err != nil:
 		return nil, err

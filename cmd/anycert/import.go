@@ -11,6 +11,7 @@ import (
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config"
+	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/issuer"
 	"github.com/anycert/anycert/reconcile"
 )
@@ -139,6 +140,9 @@ func undeclaredError(path string, loaded *config.Config, name string) error {
 	var known []string
 	for _, c := range loaded.Certificates {
 		known = append(known, c.Name)
+	}
+	if strict.Nearest(name, known) != "" {
+		return fmt.Errorf("%s declares no certificate %s%s", path, name, instead(name, known))
 	}
 	return fmt.Errorf("%s declares no certificate %s; there %s: declare it first, under certificates, as in {name: %s, domains: [example.com]}",
 		path, name, enumerate(known), name)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/reconcile"
 )
 
@@ -27,7 +28,7 @@ func parseOnly(text string, hub *reconcile.Hub) (reconcile.Only, error) {
 	only.Sink, only.Target, _ = strings.Cut(text, "/")
 	i := slices.IndexFunc(hub.Agents, func(agent reconcile.Agent) bool { return agent.Name == only.Sink })
 	if i < 0 {
-		return only, fmt.Errorf("--only %q: there is no sink %q in the configuration; there %s", text, only.Sink, enumerate(names(hub.Agents)))
+		return only, fmt.Errorf("--only %q: there is no sink %q in the configuration%s", text, only.Sink, instead(only.Sink, names(hub.Agents)))
 	}
 	agent := hub.Agents[i]
 	if agent.Suspended {
@@ -38,7 +39,7 @@ func parseOnly(text string, hub *reconcile.Hub) (reconcile.Only, error) {
 	}
 	labels, err := targets(agent)
 	if err == nil && !slices.Contains(labels, only.Target) {
-		err = fmt.Errorf("sink %s has no target %q; there %s", agent.Name, only.Target, enumerate(labels))
+		err = fmt.Errorf("sink %s has no target %q%s", agent.Name, only.Target, instead(only.Target, labels))
 	}
 	if err != nil {
 		return only, fmt.Errorf("--only %q: %w", text, err)
@@ -74,6 +75,15 @@ func targets(agent reconcile.Agent) ([]string, error) {
 
 // enough is how many names help a person who mistyped one.
 const enough = 20
+
+// instead goes on from "there is no X": with the name that was probably meant, and those
+// that there are.
+func instead(name string, known []string) string {
+	if near := strict.Nearest(name, known); near != "" {
+		return ": did you mean " + near + "? There " + enumerate(known)
+	}
+	return "; there " + enumerate(known)
+}
 
 // enumerate goes on from "there": "are: a, b", or "is none".
 func enumerate(names []string) string {

@@ -17,7 +17,7 @@ func (a *app) pruneCommand() *cobra.Command {
 		Short: "Show orphans, and delete them with --yes",
 		Long: `Show the objects that carry this hub's mark and belong to no declared target any
 more; with --yes, delete them. Each is looked at once more before it is deleted: one
-that lost our mark or is in use stays. Nothing else in anycert ever deletes.
+that lost our mark or is in use stays. Nothing else in anycert deletes at a place.
 
 Exit code: 0 all were listed and, with --yes, deleted; 1 otherwise.`,
 		Example: `  anycert prune

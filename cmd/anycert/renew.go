@@ -29,6 +29,8 @@ type renewal struct {
 	since     string
 	dryRun    bool
 	timeout   time.Duration
+
+	bounded bool // --deadline was given
 }
 
 func (a *app) renewCommand() *cobra.Command {
@@ -56,18 +58,21 @@ Exit code: 0 all are renewed and served, and what was to be revoked is; 1 otherw
   anycert renew --all --issuer letsencrypt --timeout 6h
   anycert renew example --reason compromised --deadline 1h`,
 		ValidArgsFunction: a.certificateNames,
-		RunE:              func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.bounded = cmd.Flags().Changed("deadline")
+			return r.run(cmd.Context(), args)
+		},
 	}
 	r.out.flag(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&r.all, "all", false, "every certificate that is obtained here and not suspended")
-	flags.StringVar(&r.issuer, "issuer", "", "with --all: those of issuer `NAME`")
+	flags.StringVar(&r.issuer, "issuer", "", "with --all: those for which issuer `NAME` is asked first")
 	flags.BoolVar(&r.rotateKey, "rotate-key", false, "make a new key also where keys are reused")
 	flags.StringVar(&r.reason, "reason", "", "revoke the old certificate in the end, for this `reason`: compromised, superseded")
 	flags.DurationVar(&r.deadline, "deadline", 24*time.Hour, "with --reason: revoke after this time although not every place was seen to serve the new one")
 	flags.StringVar(&r.since, "since", "", "do not replace what was obtained after this `time` (2006-01-02T15:04:05Z)")
 	flags.BoolVar(&r.dryRun, "dry-run", false, "show the order of work and what the CA's limits make it take; do nothing")
-	flags.DurationVar(&r.timeout, "timeout", time.Hour, "how long to work and wait before the rest is left to the daemon")
+	flags.DurationVar(&r.timeout, "timeout", time.Hour, "how long to work and wait before the rest is left to the daemon; 0s: for ever")
 	_ = cmd.RegisterFlagCompletionFunc("reason", words("compromised", "superseded"))
 	_ = cmd.RegisterFlagCompletionFunc("issuer", a.issuerNames)
 	return cmd
@@ -128,6 +133,10 @@ func (r *renewal) request(names []string) (request anycert.Request, since time.T
 		return request, since, errors.New("name the certificates to be renewed, or use --all: see `anycert renew --help`")
 	case r.issuer != "" && !r.all:
 		return request, since, errors.New("--issuer narrows --all: use both, or name certificates")
+	case r.bounded && r.reason == "":
+		return request, since, errors.New("--deadline is when the old certificate is revoked: say why with --reason, or leave it out")
+	case r.timeout < 0:
+		return request, since, fmt.Errorf("--timeout %s is no time to work in: use more, or 0s for as long as it takes", r.timeout)
 	case r.deadline < 0:
 		return request, since, fmt.Errorf("--deadline %s lies in the past: use 0s for at once", r.deadline)
 	}
@@ -137,6 +146,9 @@ func (r *renewal) request(names []string) (request anycert.Request, since time.T
 		}
 	}
 	now := time.Now().UTC().Truncate(time.Second)
+	if since.After(now) {
+		return request, since, fmt.Errorf("--since %s has not come yet: use the time that the first command told", r.since)
+	}
 	request = anycert.Request{Time: now, By: whoami(), RotateKey: r.rotateKey}
 	switch r.reason {
 	case "":
@@ -156,7 +168,7 @@ func (r *renewal) request(names []string) (request anycert.Request, since time.T
 // those are left out that cannot.
 func (r *renewal) choose(graph *config.Graph, names []string) (chosen []anycert.Certificate, err error) {
 	if r.issuer != "" && !slices.Contains(graph.IssuerNames(), r.issuer) {
-		return nil, fmt.Errorf("--issuer: there is no issuer %q in the configuration; there %s", r.issuer, enumerate(graph.IssuerNames()))
+		return nil, fmt.Errorf("--issuer: there is no issuer %q in the configuration%s", r.issuer, instead(r.issuer, graph.IssuerNames()))
 	}
 	var known, wrong []string
 	for _, c := range graph.Certificates {
@@ -174,13 +186,16 @@ func (r *renewal) choose(graph *config.Graph, names []string) (chosen []anycert.
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			wrong = append(wrong, fmt.Sprintf("there is no certificate %q in the configuration; there %s", name, enumerate(known)))
+			wrong = append(wrong, fmt.Sprintf("there is no certificate %q in the configuration%s", name, instead(name, known)))
 		}
 	}
 	switch {
 	case len(wrong) > 0:
 		return nil, errors.New(strings.Join(wrong, "; "))
 	case len(chosen) == 0:
+		if r.issuer != "" {
+			return nil, fmt.Errorf("no certificate is obtained from issuer %s first that is not suspended", r.issuer)
+		}
 		return nil, errors.New("no certificate is obtained here that is not suspended")
 	}
 	return chosen, nil
@@ -188,26 +203,38 @@ func (r *renewal) choose(graph *config.Graph, names []string) (chosen []anycert.
 
 // rehearse shows what would be done.
 func (r *renewal) rehearse(ctx context.Context, hub *reconcile.Hub, asked []reconcile.Asked) error {
-	before := 0
-	todo := slices.DeleteFunc(slices.Clone(asked), func(a reconcile.Asked) bool {
-		if a.Before {
-			before++
-		}
-		return a.Before
-	})
+	todo := slices.DeleteFunc(slices.Clone(asked), func(a reconcile.Asked) bool { return a.Before })
 	turns, err := hub.Rehearse(ctx, todo)
 	if err != nil {
 		return err
 	}
 	if r.out.format == "json" {
-		return r.encode(map[string]any{"schema": 1, "plan": turns})
+		return r.encode(rehearsed{renewalSchema, turns})
 	}
 	reconcile.WriteTurns(r.app.out, turns, time.Now())
-	if before > 0 {
-		fmt.Fprintf(r.app.out, "%d more were renewed since %s\n", before, asked[0].Request.Begun.UTC().Format(time.RFC3339))
+	if before := len(asked) - len(turns); before > 0 {
+		fmt.Fprintf(r.app.out, "renewed already, and only looked after: %d\n", before)
 	}
-	fmt.Fprintln(r.app.out, "nothing was asked for: leave out --dry-run to do it")
+	if len(turns) > 0 {
+		fmt.Fprintln(r.app.out, "nothing was asked for: leave out --dry-run to do it")
+	}
 	return nil
+}
+
+// renewalSchema is the form of the JSON.
+const renewalSchema = 1
+
+// rehearsed is what `renew --dry-run` shows to machines.
+type rehearsed struct {
+	Schema int              `json:"schema"`
+	Plan   []reconcile.Turn `json:"plan"`
+}
+
+// renewed is what `renew` shows to machines.
+type renewed struct {
+	Schema       int                 `json:"schema"`
+	Since        time.Time           `json:"since"` // for --since
+	Certificates []reconcile.Renewed `json:"certificates"`
 }
 
 // work asks for it and sees it through.
@@ -221,7 +248,7 @@ func (r *renewal) work(ctx context.Context, hub *reconcile.Hub, asked []reconcil
 	all := hub.Renew(ctx, asked, r.timeout, show.told)
 	show.end()
 	if r.out.format == "json" {
-		if err := r.encode(map[string]any{"schema": 1, "since": asked[0].Request.Begun.UTC(), "certificates": all}); err != nil {
+		if err := r.encode(renewed{renewalSchema, asked[0].Request.Begun.UTC(), all}); err != nil {
 			return err
 		}
 	} else {

@@ -29,6 +29,14 @@ type revocation struct {
 	current bool // although it is served
 }
 
+// replacing is the reason of a renewal that revokes as this does, in the end.
+func (r revocation) replacing() string {
+	if r.reason == "compromised" {
+		return r.reason
+	}
+	return "superseded"
+}
+
 func (a *app) revokeCommand() *cobra.Command {
 	var asked revocation
 	cmd := &cobra.Command{
@@ -42,8 +50,8 @@ still served is revoked only with --current as well. Mostly that is not what one
 
   anycert renew NAME --reason compromised
 
-puts a new key everywhere first, revokes the old one after that, and destroys it in the
-store.
+puts a new key everywhere first, revokes the old certificate after that, and destroys
+the old key in the store.
 
 REASON is one of ` + strings.Join(anycert.RevocationReasons(), ", ") + `. For
 compromised, the CA may revoke other certificates with that key as well.
@@ -99,10 +107,10 @@ func (a *app) revoke(ctx context.Context, name string, asked revocation) error {
 		a.say("nothing was revoked: it has expired, and nobody takes it any more")
 		return nil
 	case asked.yes && inUse && !asked.current:
-		return fmt.Errorf("certificate %s: version %d is served, or may be, see above, so nothing was revoked: replace it everywhere first (anycert renew %s --reason compromised does that, and revokes it then), or say --current as well, and clients that check revocation refuse it",
-			name, condemned.version, name)
+		return fmt.Errorf("certificate %s: version %d is served, or may be, see above, so nothing was revoked: replace it everywhere first (anycert renew %s --reason %s does that, and revokes it then), or say --current as well, and clients that check revocation refuse it",
+			name, condemned.version, name, asked.replacing())
 	case !asked.yes && inUse:
-		a.say("nothing was revoked: `anycert renew %s --reason compromised` replaces it first; --yes --current revokes it as it is", name)
+		a.say("nothing was revoked: `anycert renew %s --reason %s` replaces it first; --yes --current revokes it as it is", name, asked.replacing())
 		return nil
 	case !asked.yes:
 		a.say("nothing was revoked: --yes revokes it")

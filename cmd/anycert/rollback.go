@@ -24,8 +24,9 @@ as the newest version. Every place follows in the next pass, as with any new ver
 What versions there are, ` + "`anycert history`" + ` shows.
 
 Refused is what must not be served: a version that has expired, does not cover the
-declared names, was deleted or destroyed, or has a key that somebody reported as known
-to others. When the current version is the same certificate, nothing is written.
+declared names, was deleted or destroyed, is to be revoked once it is replaced, or has
+a key that somebody reported as known to others. Whether a version was revoked is not
+known here. When the current version is the same certificate, nothing is written.
 
 The issuer is not stopped by it: it renews the older version when its time comes, and
 that may be at once; it is said when.
@@ -118,7 +119,7 @@ func older(ctx context.Context, graph *config.Graph, declared anycert.Certificat
 	case past.Deleted:
 		return nil, anycert.Origin{}, fmt.Errorf("version %d was deleted: ask why; `vault kv undelete` brings it back", version)
 	}
-	if err := compromised(ctx, graph, declared, version); err != nil {
+	if err := unwanted(ctx, graph, declared, version); err != nil {
 		return nil, anycert.Origin{}, err
 	}
 	bundle, err := graph.Store.Get(ctx, declared.Name, version)
@@ -143,6 +144,9 @@ func versionOf(ctx context.Context, store anycert.Store, name string, version in
 	if err != nil {
 		return anycert.Past{}, err
 	}
+	if len(all) == 0 {
+		return anycert.Past{}, anycert.ErrNotFound
+	}
 	at := slices.IndexFunc(all, func(p anycert.Past) bool { return p.Version == version })
 	if at < 0 {
 		return anycert.Past{}, fmt.Errorf("the store has no version %d: it has %d to %d", version, all[len(all)-1].Version, all[0].Version)
@@ -150,9 +154,9 @@ func versionOf(ctx context.Context, store anycert.Store, name string, version in
 	return all[at], nil
 }
 
-// compromised refuses a version whose key somebody reported as known to others. Once
-// that was dealt with the version is destroyed, and refused for that.
-func compromised(ctx context.Context, graph *config.Graph, declared anycert.Certificate, version int) error {
+// unwanted refuses a version that somebody wants to be revoked, be it since its key is
+// known to others. In that case the version is destroyed in the end, and refused for that.
+func unwanted(ctx context.Context, graph *config.Graph, declared anycert.Certificate, version int) error {
 	requester, ok := graph.Issuer.(anycert.Requester)
 	if !ok {
 		return nil // nobody could have
@@ -165,8 +169,13 @@ func compromised(ctx context.Context, graph *config.Graph, declared anycert.Cert
 	if err != nil && !known {
 		return fmt.Errorf("it could not be read whether its key is known to others: %w", err)
 	}
-	if request.Compromised && version <= request.Version {
-		return fmt.Errorf("version %d has a key that is known to others, as %s said at %s: `anycert renew %s` goes on with its replacement",
+	switch {
+	case version > request.Version:
+	case request.Compromised:
+		return fmt.Errorf("the key of version %d is known to others, as %s said at %s, and versions before it may have it as well: `anycert renew %s` goes on with its replacement",
+			request.Version, orDash(request.By), stamp(request.Time), declared.Name)
+	case request.Superseded && version == request.Version:
+		return fmt.Errorf("version %d is to be revoked, as %s asked for at %s: `anycert renew %s` goes on with its replacement",
 			version, orDash(request.By), stamp(request.Time), declared.Name)
 	}
 	return nil

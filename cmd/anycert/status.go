@@ -52,6 +52,7 @@ ended; 1 otherwise.`,
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)
 				report.WriteProblems(a.out)
+				report.WriteWaits(a.out)
 				report.WriteRequests(a.out)
 				report.WriteNotes(a.out)
 				if report.Has(reconcile.Broken, reconcile.Held, reconcile.Refused, reconcile.Unknown) {

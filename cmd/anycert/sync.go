@@ -75,7 +75,7 @@ func declared(hub *reconcile.Hub, names []string) error {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("there is no certificate %q in the configuration; there %s", name, enumerate(known))
+			return fmt.Errorf("there is no certificate %q in the configuration%s", name, instead(name, known))
 		}
 	}
 	return nil

@@ -17,10 +17,28 @@ const (
 )
 
 // Issuer is one issuer. One of type acme orders certificates at a CA, and takes all
-// fields but config. One of type kubernetes orders nothing: it looks in each pass at
-// Secrets of a cluster, where cert-manager, KCert or another tool renews certificates,
-// and takes what is newer there into the store. It has a name and a config, and none of
-// the fields between:
+// fields but config. Here are two with nearly all that can be said, and a certificate
+// for which the second is asked while the CA of the first is down:
+//
+//	issuers:
+//	  - name: letsencrypt
+//	    directory: letsencrypt
+//	    staging: letsencrypt-staging
+//	    profile: tlsserver
+//	    limits: {like: letsencrypt, orders: 1000 in 3h}
+//	    propagation: recursive
+//	    dns: {provider: cloudflare, settings: {CF_DNS_API_TOKEN: {file: /run/secrets/cloudflare}}}
+//	  - name: google
+//	    directory: https://dv.acme-v02.api.pki.goog/directory
+//	    eab: {kid: 0123456789abcdef, hmac: {file: /run/secrets/google}}
+//	    propagation: {wait: 90s}
+//	    dns: {provider: cloudflare, settings: {CF_DNS_API_TOKEN: {file: /run/secrets/cloudflare}}}
+//	certificates:
+//	  - {name: example, domains: [example.com], issuer: [letsencrypt, google]}
+//
+// One of type kubernetes orders nothing: it looks in each pass at Secrets of a cluster,
+// where cert-manager, KCert or another tool renews certificates, and takes what is newer
+// there into the store. It has a name and a config, and none of the fields between:
 //
 //	issuers:
 //	  - name: old-cluster

@@ -113,7 +113,7 @@ func parseURL(text string, credentials bool) (*url.URL, error) {
 	case u.User != nil:
 		return nil, fmt.Errorf("a password does not belong into a URL: name the whole URL as {file: …}, or use username and password")
 	case credentials && u.Scheme == "http" && !loopback(u.Hostname()):
-		return nil, fmt.Errorf("http:// sends the password in the clear: use https:// for what is not on this machine")
+		return nil, fmt.Errorf("http:// sends what is secret in the clear: use https:// for what is not on this machine")
 	}
 	u.Fragment = ""
 	return u, nil

@@ -74,7 +74,7 @@ func (e *endpoint) address(ctx context.Context, path string) (*url.URL, error) {
 		}
 		text = secret.Reveal()
 	}
-	u, err := parseURL(text, e.credentials)
+	u, err := parseURL(text, e.credentials || e.kept != nil) // a URL that is kept is a secret itself
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/anycert/anycert/reconcile"
@@ -56,5 +57,5 @@ func (e Event) line() string {
 	if e.Alarm.Owner != "" {
 		about += " [" + e.Alarm.Owner + "]"
 	}
-	return head + about + ": " + e.Alarm.Text
+	return strings.Join(strings.Fields(reconcile.Clean(head+about+": "+e.Alarm.Text)), " ")
 }

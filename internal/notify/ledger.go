@@ -71,11 +71,14 @@ const (
 	// most is of how many alarms each is told. What is beyond is told as one, so that a
 	// record stays below what a store takes.
 	most = 200
-	// postage is for how long an event is tried to be sent.
-	postage = 24 * time.Hour
+	// postage is for how long an event is tried to be sent that is not the last word, and
+	// postageOfEnd the end of an alarm, for which somebody may be waiting.
+	postage      = 24 * time.Hour
+	postageOfEnd = 8 * 24 * time.Hour
 	// abandoned is how long after its time a letter is taken over by another process.
 	abandoned = 2 * time.Minute
-	// crowded is how many letters wait at most: beyond that the oldest are dropped.
+	// crowded is how many letters wait at most: beyond that the oldest are dropped that are
+	// not the last word.
 	crowded = 300
 )
 
@@ -224,11 +227,33 @@ func (l *ledger) tidy(now time.Time) (lost []letter) {
 			delete(l.Alarms, key)
 		}
 	}
-	l.Outbox = slices.DeleteFunc(l.Outbox, func(letter letter) bool { return now.Sub(letter.Time) >= postage+time.Hour })
-	if n := len(l.Outbox) - crowded; n > 0 {
-		lost, l.Outbox = l.Outbox[:n:n], slices.Clone(l.Outbox[n:])
-	}
+	excess := len(l.Outbox) - crowded
+	l.Outbox = slices.DeleteFunc(l.Outbox, func(letter letter) bool {
+		switch {
+		case l.stands(letter):
+			return false
+		case len(lost) < excess:
+			lost = append(lost, letter)
+			return true
+		}
+		return letter.tooOld(now.Add(-time.Hour))
+	})
 	return lost
+}
+
+// tooOld reports whether an event that does not stand is given up.
+func (e Event) tooOld(now time.Time) bool {
+	if e.Event == End {
+		return now.Sub(e.Time) >= postageOfEnd
+	}
+	return now.Sub(e.Time) >= postage
+}
+
+// stands reports whether a letter is the last word about an alarm that is on. It is never
+// given up: whoever listens again has to hear of it. There are fewer of these than crowded.
+func (l *ledger) stands(letter letter) bool {
+	e, known := l.Alarms[letter.Alarm.Key]
+	return known && e.Ended.IsZero() && e.Told.UTC().Truncate(time.Second).Equal(letter.Time)
 }
 
 // merge adds what was told from memory while the store was away.

@@ -349,11 +349,47 @@ func TestADeadReceiver(t *testing.T) {
 		}
 		s.answers("dead", http.StatusServiceUnavailable)
 		s.off("renewal/shop")
-		wait(postage + 3*time.Hour)
+		wait(postageOfEnd + 3*time.Hour)
 		if states := n.States(); states[0].Ended[reconcile.Dropped] != 1 || !strings.Contains(s.log.String(), "an alarm was not told") {
 			t.Errorf("%+v", states)
 		}
 	})
+}
+
+// A receiver that was away for a week hears of what is on still, and of what has ended, but
+// not of what has changed in between.
+func TestAWeekWithoutAReceiver(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		_, stop := s.start("oncall")
+		s.on("renewal/api", "refused", reconcile.Warning)
+		wait(2 * step)
+		s.answers("oncall", http.StatusBadGateway)
+		s.on("renewal/shop", "refused", reconcile.Warning)
+		s.off("renewal/api")
+		wait(24 * time.Hour)
+		s.on("renewal/shop", "expired", reconcile.Critical)
+		wait(3 * 24 * time.Hour)
+		stop()
+		s.start("oncall") // another process sends it as well
+		wait(3 * 24 * time.Hour)
+		s.answers("oncall", 0)
+		wait(3 * time.Hour)
+		s.want("after a week", "oncall", "start warning renewal/api", "end warning renewal/api", "change critical renewal/shop")
+	})
+}
+
+// Of more letters than fit the oldest are given up, but not the last words about what is on.
+func TestCrowdedOutbox(t *testing.T) {
+	l, now := newLedger(), time.Now()
+	on := reconcile.Alarms{On: []reconcile.Alarm{{Key: "renewal/shop"}}}
+	l.post(l.follow(on, map[string]time.Time{}, now), []string{"oncall"}, "me", now)
+	for i := range crowded + 5 {
+		l.post([]Event{{ID: fmt.Sprint(i), Event: Change, Time: now, Alarm: reconcile.Alarm{Key: "renewal/old"}}}, []string{"oncall"}, "me", now)
+	}
+	lost := l.tidy(now)
+	if len(lost) != 6 || len(l.Outbox) != crowded || l.Outbox[0].Alarm.Key != "renewal/shop" || l.Outbox[1].ID != "6" {
+		t.Errorf("%d are lost, %d stay, the first about %s and %s", len(lost), len(l.Outbox), l.Outbox[0].Alarm.Key, l.Outbox[1].ID)
+	}
 }
 
 // So many alarms that no store would take their record are told as far as it does.

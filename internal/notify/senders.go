@@ -152,8 +152,14 @@ type postman struct {
 	name     string
 	webhook  *webhook
 
-	queue []letter
+	queue []errand
 	done  map[string]time.Time // letters that need not be sent any more
+}
+
+// errand is an event to be sent. One that stands is not given up.
+type errand struct {
+	Event
+	stands bool
 }
 
 // teller tells an Alertmanager what is on.
@@ -181,7 +187,7 @@ func (p *postman) hand(l ledger, name string, now time.Time) {
 	p.queue = nil
 	for _, letter := range l.Outbox {
 		if _, done := p.done[letter.ID]; !done && letter.By == p.notifier.self && slices.Contains(letter.To, name) {
-			p.queue = append(p.queue, letter)
+			p.queue = append(p.queue, errand{letter.Event, l.stands(letter)})
 		}
 	}
 	for id, at := range p.done {
@@ -204,7 +210,7 @@ func (p *postman) took(id string) bool {
 }
 
 // first is the letter to send next.
-func (p *postman) first() (letter, bool) {
+func (p *postman) first() (errand, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.queue {
@@ -212,7 +218,7 @@ func (p *postman) first() (letter, bool) {
 			return l, true
 		}
 	}
-	return letter{}, false
+	return errand{}, false
 }
 
 func (p *postman) run(ctx context.Context) {
@@ -220,7 +226,7 @@ func (p *postman) run(ctx context.Context) {
 		sent := false
 		for {
 			next, ok := p.first()
-			if !ok || !p.deliver(ctx, next.Event) {
+			if !ok || !p.deliver(ctx, next) {
 				break
 			}
 			sent = true
@@ -233,12 +239,12 @@ func (p *postman) run(ctx context.Context) {
 
 // deliver sends an event, or gives one up that is too old. It returns false when that is to
 // be tried again.
-func (p *postman) deliver(ctx context.Context, e Event) bool {
+func (p *postman) deliver(ctx context.Context, e errand) bool {
 	now := time.Now()
-	if now.Sub(e.Time) >= postage {
-		p.notifier.dropped(p.name, e)
+	if !e.stands && e.tooOld(now) {
+		p.notifier.dropped(p.name, e.Event)
 	} else {
-		err := p.webhook.send(ctx, e, now)
+		err := p.webhook.send(ctx, e.Event, now)
 		if err != nil && ctx.Err() != nil {
 			return false
 		}

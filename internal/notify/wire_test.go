@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
@@ -105,11 +106,25 @@ func TestWebhookOnTheWire(t *testing.T) {
 	if server.Asked() != asked {
 		t.Error("a probe sends something")
 	}
-	for _, bad := range []string{"ftp://" + path, "http://\x7f/" + path, path, "https://user:" + path + "@hooks.example.com/"} {
+	for _, bad := range []string{"http://hooks.example.com/" + path, "ftp://" + path, "http://\x7f/" + path, path, "https://user:" + path + "@hooks.example.com/"} {
 		known[urlAt].text = bad
 		if err := receiver.webhook.send(t.Context(), event(), time.Now()); err == nil || shows(err) {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// What people call things stays text: in JSON, and on one line for a chat.
+func TestOddNames(t *testing.T) {
+	e := event()
+	e.Alarm.Owner, e.Alarm.Description = "the \"web\" team\n<b>", "a\x00b\r\nWARNING: all is well"
+	body, err := e.body("prod")
+	var back message
+	if err != nil || json.Unmarshal(body, &back) != nil || back.Alarm.Owner != e.Alarm.Owner || back.Alarm.Description != e.Alarm.Description {
+		t.Errorf("%s, %v", body, err)
+	}
+	if want := `warning (a·b WARNING: all is well) [the "web" team <b>]: refused`; back.Text != want {
+		t.Errorf("%q, want %q", back.Text, want)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/go-acme/lego/v4/challenge"
 	legodns01 "github.com/go-acme/lego/v4/challenge/dns01"
 	"google.golang.org/api/googleapi"
+
+	"github.com/anycert/anycert"
 )
 
 // backend writes the records of one provider. Its methods are called by several
@@ -32,6 +34,8 @@ type backend interface {
 type record struct {
 	Challenge
 	name string // where it is written: CNAMEs followed, with the final dot
+	// hides says that a CNAME there is a wildcard's, and not to be followed.
+	hides bool
 }
 
 // legoBackend is one of lego's providers. These take no context: a call whose
@@ -46,15 +50,15 @@ type legoBackend struct {
 
 func (b legoBackend) present(ctx context.Context, r record) error {
 	before := b.denied()
-	err := b.call(ctx, func() error { return b.provider.Present(r.Domain, r.Token, r.KeyAuth) })
+	err := b.call(ctx, r, func() error { return b.provider.Present(r.Domain, r.Token, r.KeyAuth) })
 	if err != nil && (b.denied() > before || deniedByCloud(err)) {
-		return &refusal{err, -1}
+		return denial{err}
 	}
 	return err
 }
 
 func (b legoBackend) cleanUp(ctx context.Context, r record) error {
-	return b.call(ctx, func() error { return b.provider.CleanUp(r.Domain, r.Token, r.KeyAuth) })
+	return b.call(ctx, r, func() error { return b.provider.CleanUp(r.Domain, r.Token, r.KeyAuth) })
 }
 
 func (b legoBackend) denied() int64 {
@@ -63,6 +67,13 @@ func (b legoBackend) denied() int64 {
 	}
 	return b.denials.Load()
 }
+
+// denial is the answer of a DNS provider that its credential may not do what was asked.
+// It is [anycert.ErrForbidden].
+type denial struct{ error }
+
+func (d denial) Unwrap() error      { return d.error }
+func (denial) Is(target error) bool { return target == anycert.ErrForbidden }
 
 // deniedByCloud reads the errors of the clouds' own clients.
 func deniedByCloud(err error) bool {
@@ -88,7 +99,7 @@ func (b legoBackend) sequential() (time.Duration, bool) {
 }
 
 // call runs f, which asks lego's resolvers, and waits no longer than ctx.
-func (b legoBackend) call(ctx context.Context, f func() error) error {
+func (b legoBackend) call(ctx context.Context, r record, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		if b.exclusive != "" {
@@ -99,7 +110,7 @@ func (b legoBackend) call(ctx context.Context, f func() error) error {
 			}
 			defer unlock()
 		}
-		release := lego.use(b.resolvers)
+		release := lego.use(b.resolvers, !r.hides)
 		defer release()
 		defer func() {
 			if p := recover(); p != nil {

@@ -3,6 +3,7 @@ package dns01
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"slices"
@@ -97,7 +98,7 @@ func exchange(ctx context.Context, server string, question *dns.Msg) (*dns.Msg, 
 // reached, and understood.
 type refusal struct {
 	error
-	rcode int // of the DNS; -1 from an API
+	rcode int
 }
 
 func (e *refusal) Unwrap() error { return e.error }
@@ -123,6 +124,14 @@ func (r *resolver) follow(ctx context.Context, name string) ([]string, error) {
 			return chain, &chainError{chain, loop}
 		}
 	}
+}
+
+// wildcard reports whether the CNAME at a name is that of a wildcard, which a name beside it
+// has as well. A record at the name itself takes its place (RFC 4592, section 2.2.1).
+func (r *resolver) wildcard(ctx context.Context, name, target string) bool {
+	beside := "_anycert-" + strings.ToLower(rand.Text()) + "." + parent(name)
+	reply, err := r.ask(ctx, beside, dns.TypeCNAME)
+	return err == nil && alias(reply, beside) == target
 }
 
 // chainError says that CNAMEs lead nowhere.

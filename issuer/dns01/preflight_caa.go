@@ -3,6 +3,7 @@ package dns01
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -31,12 +32,35 @@ func (p *preflight) permits(ctx context.Context, domain string) (findings []Find
 			add(false, "there are CAA records, and the CA does not tell what they may call it: see that %s permits it", said(records[0]))
 			return findings
 		}
-		if refusal := p.judgeCAA(records, wildcard); refusal != nil {
+		refusal := p.judgeCAA(records, wildcard)
+		switch {
+		case refusal == nil:
+		case !refusal.unsure && p.permittedOutside(ctx, near, records[0].Hdr.Name, wildcard):
+			add(false, "%s; its name servers show other CAA records than the resolvers do, which permit it", refusal.text)
+		default:
 			add(!refusal.unsure, "%s", refusal.text)
 		}
 		return findings
 	}
 	return nil
+}
+
+// permittedOutside reports whether a name server of the zone shows records at name that
+// permit: those that the resolvers show are none of the CA's business then.
+func (p *preflight) permittedOutside(ctx context.Context, near *resolver, name string, wildcard bool) bool {
+	if !p.isAuthoritative(strings.TrimSuffix(name, ".")) {
+		return false
+	}
+	view := p.view(ctx, near, name)
+	if view == nil || view.newest() == nil {
+		return false
+	}
+	reply, err := direct(ctx, view.newest().address, name, dns.TypeCAA)
+	if err != nil || !reply.Authoritative {
+		return false
+	}
+	shown := caaOf(reply)
+	return len(shown) == 0 || p.judgeCAA(shown, wildcard) == nil
 }
 
 type caaAnswer struct {
@@ -45,17 +69,21 @@ type caaAnswer struct {
 }
 
 // caa looks up the records of one name.
-func (r *resolver) caa(ctx context.Context, name string) (answer caaAnswer) {
+func (r *resolver) caa(ctx context.Context, name string) caaAnswer {
 	reply, err := r.ask(ctx, name, dns.TypeCAA)
 	if err != nil {
 		return caaAnswer{err: err}
 	}
+	return caaAnswer{records: caaOf(reply)}
+}
+
+func caaOf(reply *dns.Msg) (records []*dns.CAA) {
 	for _, rr := range reply.Answer {
 		if caa, ok := rr.(*dns.CAA); ok {
-			answer.records = append(answer.records, caa)
+			records = append(records, caa)
 		}
 	}
-	return answer
+	return records
 }
 
 // said is a record in the words of a zone file.
@@ -103,7 +131,9 @@ func (p *preflight) judgeCAA(records []*dns.CAA, wildcard bool) *caaRefusal {
 		if refusal == nil {
 			return nil
 		}
-		best = refusal
+		if !best.unsure {
+			best = refusal
+		}
 	}
 	return best
 }
@@ -122,7 +152,9 @@ func (p *preflight) judgeParameters(caa *dns.CAA, permission permission) *caaRef
 	case len(accounts) == 1 && p.about.Account == "":
 		return &caaRefusal{unsure: true, text: fmt.Sprintf("%s permits one account alone, and this issuer has none yet: once it has, write its URL as accounturi", said(caa))}
 	}
-	return &caaRefusal{text: fmt.Sprintf("%s permits another account than this issuer's: write accounturi=%s", said(caa), p.about.Account)}
+	// Boulder takes the URL that an account had in an earlier version of its API as well.
+	same := len(accounts) == 1 && path.Base(accounts[0]) == path.Base(p.about.Account)
+	return &caaRefusal{unsure: same, text: fmt.Sprintf("%s permits another account than this issuer's: write accounturi=%s", said(caa), p.about.Account)}
 }
 
 // permission is the value of an issue or issuewild record.

@@ -1,6 +1,7 @@
 package dns01
 
 import (
+	"net"
 	"strings"
 	"testing"
 
@@ -38,6 +39,8 @@ func TestCAA(t *testing.T) {
 		{"known and critical", `128 issue "ca.example.org"`, false, account, ""},
 		{"this account", `0 issue "ca.example.org; accounturi=` + account + `"`, false, account, ""},
 		{"another account", `0 issue "ca.example.org; accounturi=https://ca.example.org/acct/2"`, false, account, "!permits another account than this issuer's: write accounturi=" + account},
+		{"this account, by an older URL", `0 issue "ca.example.org; accounturi=https://v1.ca.example.org/reg/1"`, false, account, "permits another account"},
+		{"maybe the first of two", `0 issue "ca.example.org; accounturi=` + account + `"|0 issue "ca.example.org; validationmethods=http-01"`, false, "", "this issuer has none yet"},
 		{"no account yet", `0 issue "ca.example.org; accounturi=https://ca.example.org/acct/2"`, false, "", "this issuer has none yet"},
 		{"two accounts in one record", `0 issue "ca.example.org; accounturi=` + account + `; accounturi=` + account + `"`, false, account, "!permits another account"},
 		{"two records", `0 issue "ca.example.org; accounturi=https://ca.example.org/acct/2"|0 issue "ca.example.org; accounturi=` + account + `"`, false, account, ""},
@@ -90,4 +93,30 @@ func TestCAAIsFoundByClimbing(t *testing.T) {
 		want(t, solver.Preflight(t.Context(), About{Domains: []string{domain}, CAs: []string{"ca.example.org"}}), texts...)
 	}
 	want(t, solver.Preflight(t.Context(), About{Domains: []string{"example.com"}}), "the CA does not tell what they may call it")
+}
+
+// TestCAAThatOnlyTheResolversShow is none of the CA's business: it asks the zone's own name
+// servers.
+func TestCAAThatOnlyTheResolversShow(t *testing.T) {
+	server := testenv.DNS(t, "example.com")
+	_, port, _ := net.SplitHostPort(server.Addr)
+	packets, err := net.ListenPacket("udp", "127.0.0.7:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, request *dns.Msg) {
+		reply := new(dns.Msg).SetReply(request)
+		reply.Authoritative = true
+		if question := request.Question[0]; question.Qtype == dns.TypeSOA && question.Name == "example.com." {
+			soa, _ := dns.NewRR("example.com. 60 IN SOA ns2.example.com. hostmaster.example.com. 1000000 3600 600 86400 60")
+			reply.Answer = []dns.RR{soa}
+		}
+		_ = w.WriteMsg(reply)
+	})}
+	served := make(chan error, 1)
+	go func() { served <- outside.ActivateAndServe() }()
+	t.Cleanup(func() { _ = packets.Close(); <-served })
+	add(t, server, "example.com. 60 IN NS ns2.example.com.", "ns2.example.com. 60 IN A 127.0.0.7", `example.com. 60 IN CAA 0 issue "ca.example.net"`)
+	want(t, solverAt(t, server, &memory{}).Preflight(t.Context(), About{Domains: []string{"www.example.com"}, CAs: []string{"ca.example.org"}}),
+		"has serial", "which permit it")
 }

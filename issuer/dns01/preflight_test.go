@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/dnsserver"
 )
@@ -121,8 +122,9 @@ func TestTrialIsRemoved(t *testing.T) {
 	about := About{Domains: []string{"example.com"}, Trial: true}
 	failing := func(err error) *memory { return &memory{wrote: func() error { return err }} }
 	for text, m := range map[string]*memory{
-		"!could not write a trial record: it says no: it is to be able to add and remove _acme-challenge.example.com. IN TXT": failing(&refusal{errors.New("it says no"), -1}),
+		"!could not write a trial record: it says no: it is to be able to add and remove _acme-challenge.example.com. IN TXT": failing(denial{errors.New("it says no")}),
 		"could not write a trial record: no answer": failing(errors.New("no answer")),
+		"could not write a trial record: SERVFAIL":  failing(&refusal{errors.New("SERVFAIL"), dns.RcodeServerFailure}),
 	} {
 		want(t, solverAt(t, server, m).Preflight(t.Context(), about), text)
 		if got := strings.Join(m.calls, ","); got != "present preflight,clean preflight" {
@@ -171,17 +173,22 @@ func TestTrialsOfAProviderThatHoldsOneRecord(t *testing.T) {
 	}
 }
 
-// TestRefusedToken: that the API refuses the credential blocks, that it is broken does
-// not, and neither shows it.
+// TestRefusedToken: that the API refuses the credential blocks, and is told of an order too;
+// that it is broken does not, and neither shows it.
 func TestRefusedToken(t *testing.T) {
 	const password = "hunter2-hunter2-hunter2"
 	world := startDNS(t, nil)
 	for status, text := range map[int]string{http.StatusUnauthorized: "!could not write", http.StatusForbidden: "!could not write", http.StatusBadGateway: "could not write"} {
 		h := newHook(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, password, status) })
-		findings := h.open(t, world, password).Preflight(t.Context(), About{Domains: []string{"example.com"}, Trial: true})
+		solver := h.open(t, world, password)
+		findings := solver.Preflight(t.Context(), About{Domains: []string{"example.com"}, Trial: true})
 		want(t, findings, text)
-		if strings.Contains(fmt.Sprint(findings), "hunter2") {
-			t.Errorf("a secret is shown: %v", findings)
+		err := solver.Solve(t.Context(), []Challenge{{Domain: "example.com"}, {Domain: "example.org"}}, false, func(context.Context, int) error { return nil })
+		if denied := status != http.StatusBadGateway; err == nil || errors.Is(err, anycert.ErrForbidden) != denied {
+			t.Errorf("%d fails an order with %v", status, err)
+		}
+		if strings.Contains(fmt.Sprint(findings, err), "hunter2") {
+			t.Errorf("a secret is shown: %v, %v", findings, err)
 		}
 	}
 }

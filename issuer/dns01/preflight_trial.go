@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/anycert/anycert"
 )
 
 // trials writes, looks for and removes a record at each place where nothing is in the
@@ -57,7 +59,7 @@ func (p *preflight) trial(ctx context.Context, s *subject) {
 	}
 	defer unlock()
 	b := batch{place: s.place, challenges: []Challenge{{Domain: s.domain, Token: "preflight", KeyAuth: rand.Text()}}}
-	r := record{Challenge: b.challenges[0], name: s.place.name}
+	r := b.record(b.challenges[0])
 	err = b.by.present(ctx, r)
 	if err != nil {
 		s.refused(b, err)
@@ -67,12 +69,12 @@ func (p *preflight) trial(ctx context.Context, s *subject) {
 	p.removeTrial(ctx, s, r, err == nil)
 }
 
-// refused tells of a record that could not be written. Only an answer blocks: who was
-// not reached has refused nothing.
+// refused tells of a record that could not be written. Only a denial blocks: who was not
+// reached, or has troubles of its own, has refused nothing.
 func (s *subject) refused(b batch, err error) {
 	told := fmt.Sprintf("DNS provider %s could not write a trial record: %v: it is to be able to add and remove %s IN TXT",
 		b.by.config.Provider, b.by.redact.Error(err), s.place.name)
-	if !errors.As(err, new(*refusal)) {
+	if !errors.Is(err, anycert.ErrForbidden) {
 		s.warns("%s", told)
 		return
 	}

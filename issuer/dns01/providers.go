@@ -105,7 +105,7 @@ func (v *values) exclusive(name string, provider challenge.Provider, err error) 
 // the context.
 func (v *values) slow(construct func() (challenge.Provider, error)) (challenge.Provider, error) {
 	var made challenge.Provider
-	err := legoBackend{resolvers: v.resolvers.servers}.call(v.ctx, func() (err error) {
+	err := legoBackend{resolvers: v.resolvers.servers}.call(v.ctx, record{}, func() (err error) {
 		made, err = construct()
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
 
 	"github.com/anycert/anycert"
 )
@@ -182,6 +184,39 @@ func TestLegoProvider(t *testing.T) {
 	want := map[string]int{"/present _acme-challenge.example.com.": 2, "/cleanup _acme-challenge.example.com.": 2,
 		"/present elsewhere.example.org.": 1, "/cleanup elsewhere.example.org.": 1}
 	if diff := cmp.Diff(want, counts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestWildcardCNAMEIsNotFollowed, by lego neither: the record takes its place. One at the
+// name itself is.
+func TestWildcardCNAMEIsNotFollowed(t *testing.T) {
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, request *dns.Msg) {
+		reply := new(dns.Msg).SetReply(request)
+		switch name := dns.CanonicalName(request.Question[0].Name); {
+		case name == "_acme-challenge.own.example.com.":
+			reply.Answer = []dns.RR{&dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET}, Target: "own.example.org."}}
+		case dns.IsSubDomain("example.com.", name):
+			reply.Answer = []dns.RR{&dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET}, Target: "edge.example.net."}}
+		}
+		_ = w.WriteMsg(reply)
+	})}
+	served := make(chan error, 1)
+	go func() { served <- server.ActivateAndServe() }()
+	t.Cleanup(func() { _ = packets.Close(); <-served })
+	h := newHook(t, nil)
+	for _, domain := range []string{"example.com", "own.example.com"} {
+		err := h.open(t, packets.LocalAddr().String(), "secret").Solve(t.Context(), []Challenge{{Domain: domain}}, false, func(context.Context, int) error { return nil })
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	want := []string{"/present _acme-challenge.example.com.", "/cleanup _acme-challenge.example.com.", "/present own.example.org.", "/cleanup own.example.org."}
+	if diff := cmp.Diff(want, h.asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -131,23 +131,23 @@ func (b *rfc2136) update(ctx context.Context, r record, change func(*dns.Msg, []
 	reply, _, err := client.ExchangeContext(ctx, message, b.server)
 	switch {
 	case reply != nil && reply.Rcode != dns.RcodeSuccess: // also unsigned: a server that does not know the key cannot sign
-		return &refusal{fmt.Errorf("the server %s answers %s to the update of zone %s%s", b.server, dns.RcodeToString[reply.Rcode], strings.TrimSuffix(zone, "."), hint(reply.Rcode)), reply.Rcode}
+		hint, denied := hints[reply.Rcode]
+		err := fmt.Errorf("the server %s answers %s to the update of zone %s%s", b.server, dns.RcodeToString[reply.Rcode], strings.TrimSuffix(zone, "."), hint)
+		if denied {
+			return denial{err}
+		}
+		return err
 	case err != nil:
 		return fmt.Errorf("the update of zone %s at %s failed: %w", zone, b.server, err)
 	}
 	return nil
 }
 
-func hint(rcode int) string {
-	switch rcode {
-	case dns.RcodeRefused:
-		return ": allow this key to change TXT records there"
-	case dns.RcodeNotAuth:
-		return ": the key's name, algorithm or secret is another one there, it may not change this name, or the zone is not its own"
-	case dns.RcodeNotZone:
-		return ": the name lies outside the zone"
-	}
-	return ""
+// hints are what to do about answers that no repetition changes.
+var hints = map[int]string{
+	dns.RcodeRefused: ": allow this key to change TXT records there",
+	dns.RcodeNotAuth: ": the key's name, algorithm or secret is another one there, it may not change this name, or the zone is not its own",
+	dns.RcodeNotZone: ": the name lies outside the zone",
 }
 
 // zone asks the server that is updated: it knows its own zones best. It may be

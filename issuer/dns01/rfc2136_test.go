@@ -1,11 +1,14 @@
 package dns01
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/anycert/anycert"
 )
 
 // A server that does not take the key answers NOTAUTH, signed as it can: what it
@@ -31,7 +34,7 @@ func TestRefusedUpdateSaysWhatTheServerSaid(t *testing.T) {
 	b := &rfc2136{server: listener.Addr().String(), zones: []string{"example.com"}, key: "key",
 		algorithm: dns.HmacSHA256, secret: "c2VjcmV0", perExchange: 10e9}
 	err = b.present(t.Context(), record{name: "_acme-challenge.example.com."})
-	if err == nil || !strings.Contains(err.Error(), "answers NOTAUTH") || !strings.Contains(err.Error(), "it may not change this name") {
+	if !errors.Is(err, anycert.ErrForbidden) || !strings.Contains(err.Error(), "answers NOTAUTH") || !strings.Contains(err.Error(), "it may not change this name") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -139,6 +139,10 @@ func (s *Solver) solve(ctx context.Context, b batch, resumed bool, accept func(c
 	return failures.Join(errs...)
 }
 
+func (b batch) record(c Challenge) record {
+	return record{Challenge: c, name: b.name, hides: b.hides}
+}
+
 func (b batch) values() (values []string) {
 	for _, challenge := range b.challenges {
 		values = append(values, challenge.value())
@@ -160,11 +164,15 @@ func (b batch) present(ctx context.Context, resumed bool) error {
 		if resumed && !unseen && w.seen(ctx, b.name, []string{challenge.value()}) == nil {
 			continue
 		}
-		if err := b.by.present(ctx, record{Challenge: challenge, name: b.name}); err != nil {
+		if err := b.by.present(ctx, b.record(challenge)); err != nil {
 			for _, credential := range b.by.refs {
 				credential.Refused() // if that was the reason, the next attempt reads them anew
 			}
-			return b.by.redact.Error(err)
+			shown := b.by.redact.Error(err)
+			if errors.Is(err, anycert.ErrForbidden) {
+				return denial{shown}
+			}
+			return shown
 		}
 	}
 	return nil
@@ -181,6 +189,6 @@ func (b batch) cleanUp(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCleanUp, cancel) })()
 	for _, challenge := range b.challenges {
-		_ = b.by.cleanUp(cleaning, record{Challenge: challenge, name: b.name})
+		_ = b.by.cleanUp(cleaning, b.record(challenge))
 	}
 }

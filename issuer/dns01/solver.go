@@ -131,12 +131,19 @@ func (s *Solver) places(ctx context.Context, domains []string) (map[string]place
 type place struct {
 	name string
 	by   *opened
+	// hides says that a wildcard CNAME answers for the name until a record is there.
+	hides bool
 }
 
 func (s *Solver) place(ctx context.Context, domain string) (place, error) {
 	name := dns.CanonicalName(challengeLabel + domain)
 	near := s.nearest(domain)
 	chain, err := near.resolver.follow(ctx, name)
+	if len(chain) > 1 && near.resolver.wildcard(ctx, name, chain[1]) {
+		if by := s.route(name); by != nil {
+			return place{name: name, by: by, hides: true}, nil
+		}
+	}
 	target := chain[len(chain)-1]
 	if target != name {
 		if err := foreign(domain, chain); err != nil {

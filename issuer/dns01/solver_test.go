@@ -173,11 +173,11 @@ func TestLockEndsWithItsContext(t *testing.T) {
 func TestResolversAreNotMixed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newLegoGlobals()
-		first := g.use([]string{"192.0.2.1:53"})
-		same := g.use([]string{"192.0.2.1:53"}) // does not wait
+		first := g.use([]string{"192.0.2.1:53"}, true)
+		same := g.use([]string{"192.0.2.1:53"}, true) // does not wait
 		turn := false
 		go func() {
-			release := g.use([]string{"192.0.2.2:53"})
+			release := g.use([]string{"192.0.2.2:53"}, true)
 			turn = true
 			release()
 		}()

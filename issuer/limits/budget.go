@@ -18,12 +18,17 @@ const held = 7 * day
 // longest is what a CA may ask us to wait.
 const longest = 7 * day
 
+// remembered is for how long it is known since when a CA has asked for no orders at all,
+// after it last did.
+const remembered = day
+
 // Budget is what is left of the limits of one account. It must not be used by several
 // goroutines at once. Its JSON is what is kept.
 type Budget struct {
 	buckets map[string]int64 // when each is full again; all moments in Unix milliseconds
 	holds   map[string]hold  // by certificate: orders under way
 	blocks  map[string]block
+	refills map[string]int64 // by kind of bucket: milliseconds for a token, by the limits that they were filled under
 }
 
 // hold is an order under way. The CA takes the tokens of a certificate when it issues
@@ -37,6 +42,7 @@ type hold struct {
 
 // block is what a CA asked for by Retry-After.
 type block struct {
+	Since int64  `json:"since,omitempty"` // of that and those just before it
 	Until int64  `json:"until"`
 	Text  string `json:"text"`
 }
@@ -46,11 +52,12 @@ type kept struct {
 	Buckets map[string]int64 `json:"buckets,omitempty"`
 	Holds   map[string]hold  `json:"holds,omitempty"`
 	Blocks  map[string]block `json:"blocks,omitempty"`
+	Refills map[string]int64 `json:"refills,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (b Budget) MarshalJSON() ([]byte, error) {
-	return json.Marshal(kept{b.buckets, b.holds, b.blocks})
+	return json.Marshal(kept{b.buckets, b.holds, b.blocks, b.filled()})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -59,8 +66,32 @@ func (b *Budget) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &k); err != nil {
 		return errors.New("the budget is not readable")
 	}
-	*b = Budget{k.Buckets, k.Holds, k.Blocks}
+	*b = Budget{k.Buckets, k.Holds, k.Blocks, k.Refills}
 	return nil
+}
+
+// follow goes over to other limits: what was taken stays taken, and a higher limit leaves
+// more of it at once.
+func (b *Budget) follow(t Table, now time.Time) {
+	at := now.UnixMilli()
+	for key, full := range b.buckets {
+		before, next := b.refills[kindOf(key)], t.limit(key).refill().Milliseconds()
+		if before > 0 && before != next && full > at {
+			b.buckets[key] = at + (full-at)*next/before
+		}
+	}
+	b.refills = t.refills()
+}
+
+// filled are the refills of the buckets that are kept.
+func (b Budget) filled() map[string]int64 {
+	filled := map[string]int64{}
+	for key := range b.buckets {
+		if kind := kindOf(key); b.refills[kind] > 0 {
+			filled[kind] = b.refills[kind]
+		}
+	}
+	return filled
 }
 
 // Tidy forgets what has no meaning any more: buckets that are full, blocks that are
@@ -69,6 +100,7 @@ func (b *Budget) UnmarshalJSON(text []byte) error {
 // whether that was so. A Budget that was mended is to be kept, else it is cut back
 // again and again and never ends.
 func (b *Budget) Tidy(t Table, now time.Time) (mended bool) {
+	b.follow(t, now)
 	at := now.UnixMilli()
 	ahead := func(moment int64, by time.Duration) bool { return moment > at+(by+latency).Milliseconds() }
 	for key, full := range b.buckets {
@@ -91,10 +123,10 @@ func (b *Budget) Tidy(t Table, now time.Time) (mended bool) {
 	}
 	for key, x := range b.blocks {
 		switch {
-		case at >= x.Until:
+		case at >= x.Until && key != keyEverything, at >= x.Until+remembered.Milliseconds():
 			delete(b.blocks, key)
 		case ahead(x.Until, longest):
-			x.Until, mended = at+longest.Milliseconds(), true
+			x.Since, x.Until, mended = at, at+longest.Milliseconds(), true
 			b.blocks[key] = x
 		}
 	}
@@ -200,7 +232,11 @@ func (b *Budget) Issued(t Table, o Order, now time.Time) {
 	if h, ok := b.holds[o.Certificate]; ok {
 		o.Names, o.Exempt = h.Names, h.Exempt
 	}
+	b.follow(t, now)
 	delete(b.holds, o.Certificate)
+	if now.UnixMilli() >= b.blocks[keyEverything].Until {
+		delete(b.blocks, keyEverything)
+	}
 	for _, key := range t.costs(o) {
 		b.spend(key, t.limit(key), now)
 	}
@@ -208,6 +244,7 @@ func (b *Budget) Issued(t Table, o Order, now time.Time) {
 
 // Failed takes note that the validation of names failed, one token for each.
 func (b *Budget) Failed(t Table, names []string, now time.Time) {
+	b.follow(t, now)
 	for _, name := range names {
 		if !t.Failures.none() {
 			b.spend(failuresKey(name), t.Failures, now)
@@ -224,9 +261,28 @@ func (b *Budget) Block(key string, until, now time.Time, text string) {
 	if latest := now.Add(longest); until.After(latest) {
 		until = latest
 	}
-	if b.blocks[key].Until < until.UnixMilli() {
-		b.blocks[key] = block{until.UnixMilli(), text}
+	before, lasts := b.blocks[key]
+	if before.Until < until.UnixMilli() {
+		next := block{Since: now.UnixMilli(), Until: until.UnixMilli(), Text: text}
+		if lasts && before.Since > 0 {
+			next.Since = before.Since
+		}
+		b.blocks[key] = next
 	}
+}
+
+// Silent tells since when the CA has asked for no orders at all, while it issued nothing,
+// and until when it still does; zero where it did not, or where it may be asked.
+func (b *Budget) Silent(now time.Time) (since, until time.Time) {
+	x, ok := b.blocks[keyEverything]
+	if !ok || x.Since == 0 {
+		return time.Time{}, time.Time{}
+	}
+	since = time.UnixMilli(x.Since).UTC()
+	if x.Until > now.UnixMilli() {
+		until = time.UnixMilli(x.Until).UTC()
+	}
+	return since, until
 }
 
 // blocking are the keys of the blocks that concern an order: of what the CA does not

@@ -283,3 +283,64 @@ func TestFullBucketsAreNotKept(t *testing.T) {
 		t.Errorf("what is not readable is %v", err)
 	}
 }
+
+// TestSilent: since when a CA asks for no orders at all, as long as it issues nothing.
+func TestSilent(t *testing.T) {
+	b, table := new(Budget), LetsEncrypt()
+	at := func(d time.Duration) time.Time { return begin.Add(d) }
+	want := func(now time.Duration, since, until time.Time) {
+		t.Helper()
+		gotSince, gotUntil := b.Silent(at(now))
+		if !gotSince.Equal(since) || !gotUntil.Equal(until) {
+			t.Errorf("after %s it is silent from %s to %s, want %s to %s", now, gotSince, gotUntil, since, until)
+		}
+	}
+	want(0, time.Time{}, time.Time{})
+	b.Block(Everything, at(time.Hour), at(0), "busy")
+	want(time.Minute, begin, at(time.Hour))
+	want(time.Hour, begin, time.Time{}) // it may be asked
+	b.Tidy(table, at(time.Hour))
+	b.Block(Everything, at(2*time.Hour), at(61*time.Minute), "busy still")
+	want(90*time.Minute, begin, at(2*time.Hour))
+	if wait := b.Look(table, order(1, Counted), at(2*time.Hour)); wait != nil {
+		t.Errorf("it is still waited for: %v", wait)
+	}
+	b.Issued(table, order(1, Counted), at(2*time.Hour))
+	want(2*time.Hour, time.Time{}, time.Time{})
+	b.Block(Everything, at(4*time.Hour), at(3*time.Hour), "busy again")
+	want(3*time.Hour, at(3*time.Hour), at(4*time.Hour))
+	b.Tidy(table, at(4*time.Hour+remembered))
+	want(4*time.Hour+remembered, time.Time{}, time.Time{})
+}
+
+// A limit that is raised leaves more at once, also for who reads what was kept under the
+// lower one; one that is lowered leaves less.
+func TestChangedLimits(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	low, high := Table{Set: Limit{2, 7 * day}}, Table{Set: Limit{500, 7 * day}}
+	order := Order{Certificate: "example", Names: []string{"example.com"}}
+	var b Budget
+	for range 2 {
+		if wait := b.Take(low, order, now); wait != nil {
+			t.Fatal(wait)
+		}
+		b.Issued(low, order, now)
+	}
+	if b.Look(low, order, now) == nil {
+		t.Fatal("a third certificate under a limit of two")
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Budget
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if wait := read.Look(high, order, now); wait != nil {
+		t.Errorf("two of 500 are taken, and it waits until %v", wait.Until)
+	}
+	if read.Look(low, order, now) == nil {
+		t.Error("the limit was lowered again, and what was taken is forgotten")
+	}
+}

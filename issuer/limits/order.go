@@ -79,8 +79,7 @@ type need struct {
 
 // limit is that of a bucket, by its key.
 func (t Table) limit(key string) Limit {
-	kind, _, _ := strings.Cut(key, "/")
-	switch kind + "/" {
+	switch kindOf(key) {
 	case keyDomain:
 		return t.Domain
 	case keySet:
@@ -89,6 +88,26 @@ func (t Table) limit(key string) Limit {
 		return t.Failures
 	}
 	return t.Orders
+}
+
+// kindOf is which of the four limits a bucket is about.
+func kindOf(key string) string {
+	kind, _, more := strings.Cut(key, "/")
+	if more {
+		kind += "/"
+	}
+	return kind
+}
+
+// refills are the milliseconds for a token, by kind of bucket.
+func (t Table) refills() map[string]int64 {
+	refills := map[string]int64{}
+	for _, kind := range []string{keyOrders, keyDomain, keySet, keyFailures} {
+		if limit := t.limit(kind); !limit.none() {
+			refills[kind] = limit.refill().Milliseconds()
+		}
+	}
+	return refills
 }
 
 // costs are the keys of the buckets that a certificate takes a token from.

@@ -134,7 +134,7 @@ var shown = regexp.MustCompile(`^[A-Za-z_-]{1,40}$`)
 
 func (d *Decoder) unknown(parent, child Node, name string, known []string, hint string) {
 	text, covers := "", child.path
-	near := nearest(name, known)
+	near := Nearest(name, known)
 	switch {
 	case hint != "":
 		text = hint

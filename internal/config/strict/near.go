@@ -2,9 +2,9 @@ package strict
 
 import "strings"
 
-// nearest finds the name that was probably meant: at most two letters wrong, and
+// Nearest finds the name that was probably meant: at most two letters wrong, and
 // no more than a third of them. It is empty when there is none.
-func nearest(written string, names []string) string {
+func Nearest(written string, names []string) string {
 	best, wrong := "", 3
 	for _, name := range names {
 		distance := edits(strings.ToLower(written), strings.ToLower(name))

@@ -43,12 +43,12 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 		m := f.Now()
 		f.start(config)
 		f.passes(2)
-		f.WroteNothing(next.name, m)
+		f.WroteNothing(next.name, m, advice)
 		f.end(0, (*world.Daemon).End)
-		f.WroteNothing(next.name+", at the end", m)
+		f.WroteNothing(next.name+", at the end", m, advice)
 		f.Kept(f.Report(0, config, "sync"))
 		f.Kept(f.Report(0, config, "audit"))
-		f.WroteNothing(next.name+", by a sync", m)
+		f.WroteNothing(next.name+", by a sync", m, advice)
 	}
 	f.issuedOnce("example", "api")
 
@@ -62,6 +62,9 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 	f.calm("under both, once it is mended")
 	f.issuedOnce("example", "api")
 }
+
+// advice is what a release that follows the CA's advice keeps of it, once.
+const advice = "/renewals/"
 
 // with is the world with another program.
 func (f *fleet) with(binary string) *world.World {

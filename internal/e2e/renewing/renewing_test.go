@@ -144,11 +144,21 @@ func TestCompromised(t *testing.T) {
 	if _, revoked := e.ACME.Revoked(old.Leaf); revoked {
 		t.Error("it was revoked while a place did not serve the new one")
 	}
+	m := e.Now()
+	for _, version := range []string{"1", "2"} { // nobody goes back to the key meanwhile
+		if got := e.Run(e.config, "rollback", "c00", "--to", version); got.Code != 1 || !got.Says("the key of version 2 is known to others, as ") || !got.Says("`anycert renew c00` goes on with its replacement") {
+			t.Error(got)
+		}
+	}
+	e.WroteNothing("by what was refused", m)
 	e.Must(os.Remove(blocked))
 	if got := e.Run(e.config, "renew", "c00", "--reason", "compromised"); got.Code != 0 || !got.Says("every certificate with the key of version 2 is revoked, and the key destroyed in the store") {
 		t.Error(got)
 	}
 	e.ended(key, 3)
+	if got := e.Run(e.config, "rollback", "c00", "--to", "2"); got.Code != 1 || !got.Says("version 2 was destroyed: what it held is gone") {
+		t.Error(got)
+	}
 }
 
 // At the deadline it is revoked although a place does not take the new one; the daemon
@@ -209,18 +219,21 @@ func TestRefusals(t *testing.T) {
 `, 1))
 	m := e.Now()
 	for args, says := range map[string]string{
-		"":                          "name the certificates to be renewed, or use --all",
-		"c00 --all":                 "not both",
-		"bought":                    "certificate bought has no issuer: someone else keeps it",
-		"c00 frozen":                "certificate frozen is suspended: take `suspend: true` from it",
-		"c00 typo":                  `there is no certificate "typo" in the configuration`,
-		"c00 --reason boredom":      "use compromised or superseded",
-		"c00 --issuer pebble":       "--issuer narrows --all",
-		"--all --issuer former":     `there is no issuer "former" in the configuration; there is: pebble`,
-		"c00 --since yesterday":     "write it like 2026-01-02T15:04:05Z",
-		"c00 --deadline -1s":        "lies in the past",
-		"c00 --output yaml --all":   "use text or json",
-		"c00 --reason=superseded x": `there is no certificate "x"`,
+		"":                                       "name the certificates to be renewed, or use --all",
+		"c00 --all":                              "not both",
+		"bought":                                 "certificate bought has no issuer: someone else keeps it",
+		"c00 frozen":                             "certificate frozen is suspended: take `suspend: true` from it",
+		"c00 typo":                               `there is no certificate "typo" in the configuration`,
+		"c00 --reason boredom":                   "use compromised or superseded",
+		"c00 --issuer pebble":                    "--issuer narrows --all",
+		"--all --issuer former":                  `there is no issuer "former" in the configuration; there is: pebble`,
+		"c00 --since yesterday":                  "write it like 2026-01-02T15:04:05Z",
+		"c00 --deadline 1h":                      "say why with --reason, or leave it out",
+		"c00 --timeout -1s":                      "is no time to work in",
+		"c00 --since 2999-01-01T00:00:00Z":       "has not come yet",
+		"c00 --reason superseded --deadline -1s": "lies in the past",
+		"c00 --output yaml --all":                "use text or json",
+		"c00 --reason=superseded x":              `there is no certificate "x"`,
 	} {
 		if got := e.Run(config, append([]string{"renew"}, strings.Fields(args)...)...); got.Code != 1 || !got.Says(says) {
 			t.Errorf("want %q: %v", says, got)

@@ -113,6 +113,7 @@ func (n *net) mainZones(main, second, third string, signed signed) []nameserver.
 		own("loop", "_acme-challenge IN CNAME hop", "hop IN CNAME _acme-challenge"),
 		own("caa", `@ IN CAA 0 issue "ca.example.net"`, "www IN A 192.0.2.1"),
 		own("wild", `@ IN CAA 0 issue "pebble.letsencrypt.org"`, `@ IN CAA 0 issuewild ";"`),
+		own("star", "* IN CNAME edge.example.net."),
 		own("cdn", "_acme-challenge IN CNAME abc123.fastly-validations.com."),
 	}
 }

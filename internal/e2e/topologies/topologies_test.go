@@ -66,6 +66,8 @@ func all() []topology {
 			{[]string{"both.example.com", "*.both.example.com"}, issued}}},
 		{"bogus", "DNSSEC signatures have expired, and the resolver checks them", []ask{
 			{[]string{"bogus.example.com"}, "bogus.example.com: the DNSSEC signatures of bogus.example.com. do not hold: the resolvers answer SERVFAIL, and answer once told not to check: sign the zone anew, or remove the DS records (bogus.example.com. IN DS …) from the zone above"}}},
+		{"star", "a wildcard CNAME leads every name to a CDN, `_acme-challenge` as well until there is a record", []ask{
+			{[]string{"star.example.com", "*.star.example.com"}, issued}}},
 		{"cdn", "a CDN has its own CNAME at `_acme-challenge`", []ask{
 			{[]string{"cdn.example.com"}, "cdn.example.com: _acme-challenge.cdn.example.com. IN CNAME abc123.fastly-validations.com. is in the way, which belongs to Fastly, so control cannot be proven from here: take Fastly's managed certificate for the domain away, and then the record: the certificate from here is uploaded there instead"}}},
 	}

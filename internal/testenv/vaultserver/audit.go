@@ -3,6 +3,7 @@ package vaultserver
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -79,12 +80,15 @@ func Count(requests []Request) map[string]int {
 	return counts
 }
 
-// KeyReads returns the requests that read a version's data, and so a key.
+// KeyReads returns the requests that read a version's data, and so a key. The records
+// about renewals and limits hold none.
 func KeyReads(requests []Request) []Request {
 	return auditlog.Filter(requests, func(r Request) bool {
-		return r.Operation == "read" && strings.Contains(r.Path, "/data/")
+		return r.Operation == "read" && strings.Contains(r.Path, "/data/") && !keyless.MatchString(r.Path)
 	})
 }
+
+var keyless = regexp.MustCompile(`/(renewals|budgets|requests|alarms)/[^/]+$`)
 
 // Writes returns the requests that write or remove data or metadata in KV v2.
 func Writes(requests []Request) []Request {
