@@ -228,6 +228,32 @@ func TestReplaces(t *testing.T) {
 	w.noJournal()
 }
 
+// TestReplacesThatTheCACannotFollow: a CA that fails at what is to be replaced is asked
+// without it in the same attempt.
+func TestReplacesThatTheCACannotFollow(t *testing.T) {
+	w := newWorld(t, acmeserver.Options{})
+	i, c := w.issuer(long), certificate("site", "example.com")
+	obtain(t, i, c)
+	site := w.wanted(c)
+	from := site.Entry.Leaf.NotBefore
+	w.advise(site, from, from.Add(2*time.Second), "")
+	w.recall(i, site)
+	w.pass(3 * time.Second)
+	w.acme.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+		if replacedBy(r) == "" {
+			return false
+		}
+		acmeserver.Fail(rw, http.StatusInternalServerError, "serverInternal", "")
+		return true
+	})
+	if entry := obtain(t, i, c); entry.Version != 2 {
+		t.Errorf("the version is %d", entry.Version)
+	}
+	if orders := w.acme.Orders(); len(orders) != 2 || orders[1].Replaces != "" {
+		t.Errorf("the orders are %+v", orders)
+	}
+}
+
 // TestNoReplacesForAnotherCA: what another issuer ordered is not this one's to
 // replace.
 func TestNoReplacesForAnotherCA(t *testing.T) {

@@ -108,10 +108,11 @@ func (w *work) current(ctx context.Context, s *session, solver Prover) (order ac
 // for it without: it may have done so for an order of ours whose URL was lost in a
 // crash. Boulder counts an open order as the replacement and answers 409, and gives the
 // same order to a request without replaces; Pebble counts an order once it was
-// finalized, and makes a second one.
+// finalized, and makes a second one. Pebble also answers serverInternal for a
+// certificate that it does not find again.
 func (w *work) newOrder(ctx context.Context, s *session) (acme.ExtendedOrder, error) {
 	order, err := s.newOrder(w.want.Domains, w.want.Profile, w.begun().ReplacesID)
-	if err == nil || w.begun().ReplacesID == "" || isKind(err, "accountDoesNotExist") || !isRefusal(err) {
+	if err == nil || w.begun().ReplacesID == "" || isKind(err, "accountDoesNotExist") || !isRefusal(err) && !isKind(err, "serverInternal") {
 		return order, err
 	}
 	w.restore(ctx, w.begun())

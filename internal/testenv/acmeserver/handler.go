@@ -112,6 +112,9 @@ func (f front) forward(w *statusWriter, r *http.Request) {
 	if kind == KindRenewalInfo {
 		w.retryAfter = f.server.options.RetryAfterAdvice
 	}
+	if kind == KindNewOrder {
+		f.server.findReplaced(r)
+	}
 	f.serve(kind, w, r)
 	if kind == KindNewOrder {
 		f.server.noteOrder(w.Header().Get("Location"))
