@@ -202,13 +202,13 @@ func (w *renewing) held(ctx context.Context, r *Renewed, known Known) {
 	if known.Err != nil && !errors.Is(known.Err, anycert.ErrNotFound) {
 		return // the store may answer the next time
 	}
-	if w.orders.failure(r.Name) == nil { // what is kept of before this command is no reason not to wait for its own order
+	err := w.orders.failure(r.Name) // what is kept of before this command is no reason not to wait for its own order
+	if err == nil {
 		r.Problem = ""
 		return
 	}
-	renewal := w.renewal(r.certificate, known, time.Now())
-	err := w.failure(r.Name, renewal)
 	r.Problem = err.Error()
+	renewal := w.renewal(r.certificate, known, time.Now())
 	next := time.Time{}
 	if postponed := new(anycert.PostponedError); errors.As(err, &postponed) {
 		next = postponed.Until
