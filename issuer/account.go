@@ -168,18 +168,10 @@ func (c *ca) bindingKey(ctx context.Context) (hmac string, refused func(), err e
 
 func (c *ca) loadAccounts(ctx context.Context) (accounts, int, error) {
 	known := accounts{}
-	text, version, err := c.records.Load(ctx, anycert.KindAccount, c.Name)
-	switch {
-	case errors.Is(err, anycert.ErrNotFound):
-	case err != nil:
-		return accounts{}, 0, uncounted{fmt.Errorf("reading the ACME account: %w", err)}
-	default:
-		if err := json.Unmarshal([]byte(text.Reveal()), &known); err != nil || known.Schema < 1 { // err may quote a key
-			return accounts{}, 0, uncounted{fmt.Errorf("the ACME account %s/%s is not readable: delete it, and a new one is made: %w", anycert.KindAccount, c.Name, anycert.ErrMalformed)}
-		}
-		if known.Schema > schema {
-			return accounts{}, 0, uncounted{fmt.Errorf("the ACME account %s/%s was written by a newer anycert: upgrade this one", anycert.KindAccount, c.Name)}
-		}
+	version, err := form{kind: anycert.KindAccount, schema: schema, holds: "the ACME account", record: "the ACME account",
+		cure: ": delete it, and a new one is made", newer: "upgrade this one"}.load(ctx, c.records, c.Name, &known)
+	if err != nil {
+		return accounts{}, 0, uncounted{err}
 	}
 	if known.Accounts == nil {
 		known.Accounts = map[string]account{}

@@ -237,18 +237,10 @@ func (r *budgetRecord) of(directory string) *limits.Budget {
 // loadBudgets reads the record of this issuer and its version.
 func (c *ca) loadBudgets(ctx context.Context) (*budgetRecord, int, error) {
 	record := &budgetRecord{Schema: budgetSchema}
-	text, version, err := c.records.Load(ctx, anycert.KindBudget, c.Name)
-	if errors.Is(err, anycert.ErrNotFound) {
-		return record, 0, nil
-	}
+	version, err := form{kind: anycert.KindBudget, schema: budgetSchema, holds: "what is left of the CA's limits",
+		record: "what is left of the CA's limits,", cure: ": delete it, and it is counted anew", newer: "upgrade this one"}.load(ctx, c.records, c.Name, record)
 	if err != nil {
-		return nil, 0, uncounted{fmt.Errorf("reading what is left of the CA's limits: %w", err)}
-	}
-	if err := json.Unmarshal([]byte(text.Reveal()), record); err != nil || record.Schema < 1 {
-		return nil, 0, uncounted{fmt.Errorf("what is left of the CA's limits, %s/%s, is not readable: delete it, and it is counted anew: %w", anycert.KindBudget, c.Name, anycert.ErrMalformed)}
-	}
-	if record.Schema > budgetSchema {
-		return nil, 0, uncounted{fmt.Errorf("what is left of the CA's limits, %s/%s, was written by a newer anycert: upgrade this one", anycert.KindBudget, c.Name)}
+		return nil, 0, uncounted{err}
 	}
 	return record, version, nil
 }

@@ -148,19 +148,10 @@ func (w Waiting) End(ctx context.Context, records anycert.Records, name string) 
 
 // loadWaiting reads a journal of any kind; version 0 when there is none.
 func loadWaiting(ctx context.Context, records anycert.Records, name string) (waiting, int, error) {
-	text, version, err := records.Load(ctx, anycert.KindOrder, name)
-	if errors.Is(err, anycert.ErrNotFound) {
-		return waiting{}, 0, nil
-	}
-	if err != nil {
-		return waiting{}, 0, fmt.Errorf("reading the request that waits for its certificate: %w", err)
-	}
 	var kept waiting
-	if err := json.Unmarshal([]byte(text.Reveal()), &kept); err != nil || kept.Schema < 1 { // err may quote the key
-		return waiting{}, 0, fmt.Errorf("the journal %s/%s is not readable: delete it, and make another request: %w", anycert.KindOrder, name, anycert.ErrMalformed)
-	}
-	if kept.Schema > schema {
-		return waiting{}, 0, fmt.Errorf("the journal %s/%s was written by a newer anycert (schema %d, this one knows %d): upgrade this one", anycert.KindOrder, name, kept.Schema, schema)
+	version, err := journalForm("the request that waits for its certificate", "and make another request").load(ctx, records, name, &kept)
+	if err != nil {
+		return waiting{}, 0, err
 	}
 	return kept, version, nil
 }

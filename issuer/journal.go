@@ -96,21 +96,17 @@ func (j *journal) stored(entry *anycert.Entry) bool {
 // loadJournal reads a journal and its version; nil and 0 when there is none. A
 // journal of a newer schema is an error: it is neither used nor overwritten.
 func (i *Issuer) loadJournal(ctx context.Context, name string) (*journal, int, error) {
-	text, version, err := i.records.Load(ctx, anycert.KindOrder, name)
-	if errors.Is(err, anycert.ErrNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the journal of the order: %w", err)
-	}
-	j := &journal{}
-	if err := json.Unmarshal([]byte(text.Reveal()), j); err != nil || j.Schema < 1 { // err may quote the key
-		return nil, 0, fmt.Errorf("the journal %s/%s is not readable: delete it, and the order begins anew: %w", anycert.KindOrder, name, anycert.ErrMalformed)
-	}
-	if j.Schema > schema {
-		return nil, 0, fmt.Errorf("the journal %s/%s was written by a newer anycert (schema %d, this one knows %d): upgrade this one, or let the newer one finish", anycert.KindOrder, name, j.Schema, schema)
+	j := new(journal)
+	version, err := journalForm("the journal of the order", "and the order begins anew").load(ctx, i.records, name, j)
+	if err != nil || version == 0 {
+		return nil, 0, err
 	}
 	return j, version, nil
+}
+
+func journalForm(holds, then string) form {
+	return form{kind: anycert.KindOrder, schema: schema, holds: holds, record: "the journal",
+		cure: ": delete it, " + then, newer: "upgrade this one, or let the newer one finish"}
 }
 
 // saveJournal writes a journal as the version after expected.

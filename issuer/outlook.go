@@ -126,22 +126,13 @@ func (i *Issuer) recollect(ctx context.Context, name string, entry int) (recolle
 // empty outlook that may be written in its place: what it held can be asked again, and
 // no certificate expires for it.
 func (i *Issuer) loadOutlook(ctx context.Context, name string) (recollection, error) {
-	text, version, err := i.records.Load(ctx, anycert.KindRenewal, name)
-	if errors.Is(err, anycert.ErrNotFound) {
-		return recollection{}, nil
-	}
+	var read outlook
+	version, err := form{kind: anycert.KindRenewal, schema: outlookSchema, holds: "what is known about the renewal of certificate " + name,
+		record: "the record", cure: ", and is written anew", newer: "upgrade this one, or let the newer one do its work"}.load(ctx, i.records, name, &read)
 	if err != nil {
-		return recollection{}, fmt.Errorf("reading what is known about the renewal of certificate %s: %w", name, err)
+		return recollection{record: version}, err
 	}
-	read := recollection{record: version}
-	if err := json.Unmarshal([]byte(text.Reveal()), &read.outlook); err != nil || read.Schema < 1 {
-		return recollection{record: version}, fmt.Errorf("the record %s/%s is not readable, and is written anew: %w", anycert.KindRenewal, name, anycert.ErrMalformed)
-	}
-	if read.Schema > outlookSchema {
-		return recollection{}, fmt.Errorf("the record %s/%s was written by a newer anycert (schema %d, this one knows %d): upgrade this one, or let the newer one do its work",
-			anycert.KindRenewal, name, read.Schema, outlookSchema)
-	}
-	return read, nil
+	return recollection{outlook: read, record: version}, nil
 }
 
 // saveOutlook writes an outlook as the version after expected.

@@ -3,7 +3,6 @@ package issuer
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -164,22 +163,13 @@ func (r *requests) forget(name string) {
 	delete(r.known, name)
 }
 
-// loadAsked reads a request and the version of its record; nil when there is none. One of a newer schema is an error: it is neither heeded nor overwritten.
+// loadAsked reads a request and the version of its record; nil and 0 when there is none.
 func (i *Issuer) loadAsked(ctx context.Context, name string) (*keptRequest, int, error) {
-	text, version, err := i.records.Load(ctx, anycert.KindRequest, name)
-	if errors.Is(err, anycert.ErrNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading what was asked for about certificate %s: %w", name, err)
-	}
 	record := new(keptRequest)
-	if err := json.Unmarshal([]byte(text.Reveal()), record); err != nil || record.Schema < 1 {
-		return nil, 0, fmt.Errorf("the request %s/%s is not readable: delete it, and ask again: %w", anycert.KindRequest, name, anycert.ErrMalformed)
-	}
-	if record.Schema > requestSchema {
-		return nil, 0, fmt.Errorf("the request %s/%s was written by a newer anycert (schema %d, this one knows %d): upgrade this one, or let the newer one finish",
-			anycert.KindRequest, name, record.Schema, requestSchema)
+	version, err := form{kind: anycert.KindRequest, schema: requestSchema, holds: "what was asked for about certificate " + name,
+		record: "the request", cure: ": delete it, and ask again", newer: "upgrade this one, or let the newer one finish"}.load(ctx, i.records, name, record)
+	if err != nil || version == 0 {
+		return nil, 0, err
 	}
 	return record, version, nil
 }

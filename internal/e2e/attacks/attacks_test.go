@@ -11,12 +11,11 @@ package attacks
 import (
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/anycert/anycert/internal/testenv/table"
 	"github.com/anycert/anycert/internal/testenv/world"
 )
 
@@ -50,35 +49,11 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-const (
-	page  = "../../../docs/security.md"
-	begin = "<!-- written by: go test ./internal/e2e/attacks -run TestTable -update -->\n"
-	end   = "<!-- end -->\n"
-)
-
 func TestTable(t *testing.T) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !ok || !ended {
-		t.Fatalf("%s has no place for the table: %s%s", page, begin, end)
-	}
-	want := before + begin + table() + end + after
-	switch {
-	case want == string(text):
-	case *update:
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("the table of %s is not that of the test: go test ./internal/e2e/attacks -run TestTable -update", filepath.Base(page))
-	}
+	table.Stands(t, "../../../docs/security.md", "./internal/e2e/attacks", rows(), *update)
 }
 
-func table() string {
+func rows() string {
 	var b strings.Builder
 	b.WriteString("| | the attack | what happens |\n|---|---|---|\n")
 	known := map[string]bool{}
@@ -87,9 +62,7 @@ func table() string {
 			panic("the row " + a.id + " stands twice, or is not told")
 		}
 		known[a.id] = true
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", a.id, cell(a.does), cell(a.seen))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", a.id, table.Cell(a.does), table.Cell(a.seen))
 	}
 	return b.String()
 }
-
-func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

@@ -133,7 +133,7 @@ store: {{.Store (.Token "auditor" "path \"secret/metadata/anycert/certs/*\" { ca
 // needs a second word.
 func TestRevoke(t *testing.T) {
 	t.Parallel()
-	w := world.New(t, world.Options{})
+	w := world.New(t, world.Options{ACME: acmeserver.Options{RejectNonces: -1}}) // a refused nonce is a second request
 	config := w.Config("hub.yaml", hub, w)
 	w.Kept(w.Report(0, config, "sync"))
 	revoked := func() int { return w.ACME.Count()[acmeserver.KindRevoke] }
