@@ -33,6 +33,7 @@ type Certificate struct {
 	KeyType     KeyType
 	ReuseKey    bool // keep the key at renewal, for pinned keys
 	Suspended   bool // frozen: neither issued nor pushed
+	Canary      bool // a new version goes to one sink first, so that it is renewed earlier
 }
 
 // Issuers are the names of all issuers of the certificate, in the order in which they

@@ -59,6 +59,8 @@ type Observed struct {
 	SPKI     SPKI      // of the key that lies there, derived from that key; zero where it cannot be seen
 	Serial   string    // decimal, of the leaf; Serial evidence
 	NotAfter time.Time // of the leaf, UTC; every evidence
+	// NotBefore is that of the leaf, UTC; zero where the provider does not tell.
+	NotBefore time.Time
 	Names    []string  // of the leaf; Serial evidence
 	Issuer   string    // for people, as the provider spells it; never compared
 

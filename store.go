@@ -3,6 +3,8 @@ package anycert
 import (
 	"context"
 	"crypto/x509"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -66,6 +68,19 @@ type Origin struct {
 	Profile   string `json:"profile,omitempty"`   // ACME profile asked for
 	By        string `json:"by,omitempty"`        // who put it there by anycert, and how: "ops@laptop: rollback to 3"; empty for an issuer
 }
+
+// rollback stands in By between who went back, and to which version.
+const rollback = ": rollback to "
+
+// RolledBack is the origin of a version that somebody made of an older one, whose origin
+// is o.
+func (o Origin) RolledBack(who string, to int) Origin {
+	o.By = who + rollback + strconv.Itoa(to)
+	return o
+}
+
+// IsRollback reports whether somebody went back to an older version.
+func (o Origin) IsRollback() bool { return strings.Contains(o.By, rollback) }
 
 // Historian tells the past of a certificate, and can destroy it. A Store that keeps
 // versions is one.

@@ -17,7 +17,9 @@ const short = 10 * 24 * time.Hour
 // expired, when a person asked for another one, and when it is not what is declared any
 // more; else when its CA advises it (RFC 9773), as far as a fifth of its lifetime is
 // left then; else when a third of its lifetime is left, or half of one below ten days.
-// That needs no change as lifetimes shrink.
+// That needs no change as lifetimes shrink. One with a canary is renewed when two fifths
+// of its lifetime are left, whatever the CA advises for later: what has less than a third
+// left does not wait for a canary.
 func (i *Issuer) Renewal(certificate anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
 	known, _ := i.outlooks.get(certificate.Name)
 	renewal := i.renewal(certificate, entry, known.outlook, now)
@@ -42,6 +44,9 @@ func (i *Issuer) renewal(certificate anycert.Certificate, entry *anycert.Entry, 
 		return anycert.Renewal{At: now, Reason: "it has expired", Urgency: anycert.Expired}
 	}
 	usual := byAdvice(entry.Leaf, known)
+	if early := entry.Leaf.NotAfter.Add(-lifetime(entry.Leaf) * 2 / 5); certificate.Canary && early.Before(usual.At) {
+		usual = moment{At: early, Reason: "two fifths of its lifetime are left, and its canary goes first"}
+	}
 	urgency := usual.near(entry.Leaf, now)
 	if request := i.requested(certificate.Name, entry.Version); request != nil {
 		return asked(*request, urgency, now)

@@ -24,6 +24,8 @@ type application struct {
 	indexer *indexer
 	look    assessment
 	rivals  *rivals
+	// restrain takes their actions from promises that have to wait.
+	restrain func(assessment, []*Promise)
 }
 
 // apply does what the promises' actions say, and writes what became of it into
@@ -32,6 +34,7 @@ type application struct {
 func (a application) apply(ctx context.Context, agent Agent, promises []Promise) {
 	a.look.now = time.Now() // it may have taken a while to look
 	a.recheck(ctx, promises)
+	a.restrain(a.look, refs(promises))
 	a.rivals.name(promises, a.look.now)
 	patience := patience{limit: pushers, hurry: 10 * time.Second}
 	var group errgroup.Group

@@ -23,6 +23,7 @@ type assessment struct {
 	owner    string
 	truth    Truth
 	accepted []string // certificates for which a person said that the store is right
+	unbraked bool     // a person said that much may change at once
 	only     Only
 	memory   *memory
 	now      time.Time

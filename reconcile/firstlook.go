@@ -55,10 +55,11 @@ func (f *firstLook) wait(ctx context.Context) {
 	}
 }
 
-// wantsFirstLook reports whether anything is to be pushed where no mark can be read.
+// wantsFirstLook reports whether anything is to be pushed where no mark can be read, or
+// that has to be weighed against what is at the other sinks (see brake).
 func wantsFirstLook(promises []Promise) bool {
 	for _, p := range promises {
-		if p.Action != None && p.sighting.observed.Unmarkable {
+		if p.Action != None && p.sighting.observed.Unmarkable || p.sudden() {
 			return true
 		}
 	}

@@ -18,6 +18,8 @@ type Parts struct {
 	Witness      anycert.Witness // nil: nobody looks at the wire
 	Certificates []anycert.Certificate
 	Agents       []Agent
+	Soak         time.Duration // how long a canary has held a new version before the others follow
+	Brake        Brake
 }
 
 // Hub does the passes over one configuration. It is safe for concurrent use, though
@@ -69,6 +71,7 @@ func (h *Hub) Audit(ctx context.Context, only Only) *Report {
 	h.listOrphans(ctx, only, report)
 	h.listLookalikes(ctx, only, report)
 	lookout.conclude(report.Promises)
+	h.foresee(ctx, look, report.Promises)
 	report.showSides()
 	return report
 }
@@ -81,6 +84,7 @@ func (h *Hub) Status(ctx context.Context) *Report {
 	look := h.assessment(truth, Only{}, nil)
 	report := h.report(h.Certificates, truth, look.now)
 	report.Promises = h.compare(ctx, look)
+	h.foresee(ctx, look, report.Promises)
 	if recalled != nil {
 		report.Notes = append(report.Notes, "not all is known about the next renewals: "+recalled.Error())
 	}
@@ -103,6 +107,7 @@ type SyncOptions struct {
 	NoIssue     bool
 	Timeout     time.Duration // for obtaining; zero: as long as ctx lives
 	AcceptStore []string      // certificates whose store is right although it went back
+	Unbraked    bool          // much may change at once
 }
 
 // Sync obtains what is due, then does one pass over the sinks. Obtaining ends with
@@ -125,8 +130,10 @@ func (h *Hub) Sync(ctx context.Context, options SyncOptions) *Report {
 		h.memory.forget(name)
 	}
 	look := h.assessment(truth, options.Only, options.AcceptStore)
+	look.unbraked = options.Unbraked
 	report := h.report(concerned, truth, look.now)
 	report.Promises = h.each(options.Only, func(agent Agent) []Promise { return h.pass(ctx, agent, look) })
+	h.second(ctx, look, report.Promises)
 	if obtained { // what the CA advises about it is kept now, so that a second pass has nothing to write
 		_ = h.recall(ctx, wanted(concerned, truth), true, storeTimeout)
 	}
@@ -146,11 +153,33 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 // pass is one round of one sink over its promises.
 func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise {
 	promises := look.assess(ctx, agent)
+	h.saw(ctx, agent, look, promises)
 	h.first.seen(agent.Name)
 	if look.only == (Only{}) && wantsFirstLook(promises) {
 		h.first.wait(ctx)
 	}
-	application{h.Store, h.indexer, look, h.rivals}.apply(ctx, agent, promises)
+	h.apply(ctx, agent, look, promises)
+	h.saw(ctx, agent, look, promises)
+	return promises
+}
+
+// apply does what promises of agent want, and tells of it, but for those that wait for a
+// canary: that may end in the same pass.
+func (h *Hub) apply(ctx context.Context, agent Agent, look assessment, promises []Promise) {
+	restrain := func(look assessment, promises []*Promise) { h.restrain(agent, look, promises) }
+	application{h.Store, h.indexer, look, h.rivals, restrain}.apply(ctx, agent, promises)
+	h.note(ctx, agent, slices.DeleteFunc(slices.Clone(promises), func(p Promise) bool { return p.follows }))
+}
+
+// saw takes note of a look at agent, unless it was broken off or narrowed.
+func (h *Hub) saw(ctx context.Context, agent Agent, look assessment, promises []Promise) {
+	if ctx.Err() == nil && look.only.Target == "" {
+		h.seen.put(agent.Name, promises)
+	}
+}
+
+// note tells of what a pass did and saw.
+func (h *Hub) note(ctx context.Context, agent Agent, promises []Promise) {
 	for _, p := range promises {
 		if ctx.Err() != nil { // broken off: what it did not see is no news
 			h.log.pushed(p)
@@ -158,13 +187,9 @@ func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise 
 		}
 		h.log.promise(p)
 	}
-	if ctx.Err() == nil && look.only.Target == "" {
-		h.seen.put(agent.Name, promises)
-	}
 	if ctx.Err() == nil {
 		h.told.tell(ctx, agent, promises, h.log)
 	}
-	return promises
 }
 
 // concerned are the certificates that belong to what only names.

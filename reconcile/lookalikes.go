@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -23,7 +24,10 @@ func (h *Hub) listLookalikes(ctx context.Context, only Only, report *Report) {
 		if err == nil {
 			found, err = lookalikesOf(ctx, agent, lister, declared)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, anycert.ErrForbidden): // it is a right that nobody has to give
+			report.Notes = append(report.Notes, fmt.Sprintf("sink %s: what looks like ours is not looked for: %v", agent.Name, err))
+		case err != nil:
 			report.Notes = append(report.Notes, fmt.Sprintf("sink %s: what looks like ours could not be listed: %v", agent.Name, err))
 		}
 		for _, one := range found {

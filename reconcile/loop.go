@@ -209,8 +209,10 @@ func (r *round) serve(agent Agent, box <-chan assessment, passed func([]Promise)
 			if r.work.Err() != nil { // broken off: it tells nothing
 				return
 			}
+			r.hub.note(r.work, agent, following(promises))
 			r.health.passed(agent.Name, look.now, time.Now(), promises)
 			passed(promises)
+			r.release(agent)
 		}
 	}
 }

@@ -76,8 +76,10 @@ type Promise struct {
 	endpoints   []anycert.Endpoint
 	front       anycert.Front
 	sighting    sighting
-	unfinished  bool   // it was pushed, and what the sink had to do after that failed
-	contested   string // who keeps changing it back
+	unfinished  bool      // it was pushed, and what the sink had to do after that failed
+	contested   string    // who keeps changing it back
+	follows     bool      // it waits for a canary
+	arrival     time.Time // when this process was seen to bring the version there; zero: before it began
 }
 
 // arrived reports whether the sink took what was pushed. That it could not be seen
@@ -87,6 +89,15 @@ func (p Promise) arrived() bool { return p.Pushed && (p.Err == nil || p.Verdict 
 // StoreErr is why the store gave no entry for the promise; nil when it did, or was
 // not asked.
 func (p Promise) StoreErr() error { return p.sighting.known.Err }
+
+// refs points to promises, to change some of them in place.
+func refs(promises []Promise) []*Promise {
+	pointers := make([]*Promise, len(promises))
+	for i := range promises {
+		pointers[i] = &promises[i]
+	}
+	return pointers
+}
 
 func sortPromises(promises []Promise) {
 	slices.SortFunc(promises, func(a, b Promise) int {
@@ -101,6 +112,7 @@ type Agent struct {
 	Sink         anycert.Sink
 	Certificates []anycert.Certificate
 	Suspended    bool
+	Canary       bool // a new version goes here first
 	// Endpoints tells where the world is served what a target of a certificate holds;
 	// nil: nobody looks there.
 	Endpoints func(anycert.Certificate, anycert.Target) []anycert.Endpoint

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -183,38 +182,6 @@ func (h *Hub) lacks(c anycert.Certificate, version int) (lacks []lack, nowhere b
 		}
 	}
 	return lacks, nowhere
-}
-
-// evidence is what the last passes saw of each certificate at each sink.
-type evidence struct {
-	mu   sync.Mutex
-	seen map[string]map[string][]Promise // by sink and certificate
-}
-
-// put takes note of a pass over a sink, which looked at all targets of the certificates
-// that it looked at.
-func (e *evidence) put(sink string, promises []Promise) {
-	byName := make(map[string][]Promise)
-	for _, p := range promises {
-		byName[p.Certificate] = append(byName[p.Certificate], p)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.seen == nil {
-		e.seen = make(map[string]map[string][]Promise)
-	}
-	if e.seen[sink] == nil {
-		e.seen[sink] = make(map[string][]Promise)
-	}
-	for name, some := range byName {
-		e.seen[sink][name] = some
-	}
-}
-
-func (e *evidence) of(sink, certificate string) []Promise {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.seen[sink][certificate]
 }
 
 // RequestStatus is what a person asked for about a certificate, and is not done.

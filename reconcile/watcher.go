@@ -32,18 +32,19 @@ type watched struct {
 	standing
 }
 
-// due are the promises of a pass whose wire is to be looked at.
-func (w *watcher) due(promises []Promise) []Promise {
+// due are the promises of a pass whose wire is to be looked at; those of the certificates
+// that other sinks await in each pass.
+func (w *watcher) due(promises []Promise, awaited map[string]bool) []Promise {
 	w.pass++
 	var due []Promise
 	for _, p := range promises {
 		entry := p.sighting.known.Entry
-		if len(p.endpoints) == 0 || entry == nil {
+		if len(p.endpoints) == 0 || entry == nil || p.follows {
 			continue
 		}
 		last, known := w.last[p.place()]
 		settled := last.well >= passes || last.ill > wirePatience
-		if !known || !settled || p.Pushed || last.digest != entry.Digest || w.pass-last.pass >= wireEvery {
+		if !known || !settled || p.Pushed || awaited[p.Certificate] || last.digest != entry.Digest || w.pass-last.pass >= wireEvery {
 			due = append(due, p)
 		}
 	}
@@ -87,7 +88,7 @@ func (r *round) watch(agent Agent, after <-chan []Promise) {
 		case <-r.asked.Done():
 			return
 		case promises := <-after:
-			due := watcher.due(promises)
+			due := watcher.due(promises, r.hub.awaited(agent))
 			if len(due) == 0 {
 				continue
 			}
@@ -102,6 +103,8 @@ func (r *round) watch(agent Agent, after <-chan []Promise) {
 				r.hub.log.wire(p)
 			}
 			r.health.witnessed(agent.Name, due)
+			r.hub.seen.witness(agent.Name, due)
+			r.release(agent)
 		}
 	}
 }

@@ -139,7 +139,7 @@ func TestWatcherSpreadsItsLooks(t *testing.T) {
 	}
 	watcher := new(watcher)
 	pass := func(state WireState) int {
-		due := slices.Clone(watcher.due(promises))
+		due := slices.Clone(watcher.due(promises, nil))
 		for i := range due {
 			due[i].Wire = &Wire{State: state}
 		}

@@ -74,8 +74,7 @@ func (a *app) rollback(ctx context.Context, name string, to int) error {
 		a.say("%s: version %d is the current one already: nothing was written", name, current.Version)
 		return nil
 	}
-	origin.By = fmt.Sprintf("%s: rollback to %d", whoami(), to)
-	entry, err := graph.Store.Put(ctx, name, current.Version, old, origin)
+	entry, err := graph.Store.Put(ctx, name, current.Version, old, origin.RolledBack(whoami(), to))
 	if errors.Is(err, anycert.ErrConflict) {
 		return fmt.Errorf("%w, so nothing was written: see what is there now (anycert history %s), and run it again", err, name)
 	}

@@ -30,6 +30,7 @@ Exit code: 0 all promises are kept, or wait for something outside; 1 something
 failed, was refused or is held.`,
 		Example: `  anycert sync
   anycert sync --no-issue --only prod/web/example-tls
+  anycert sync --yes                     # what the brake holds is right
   anycert sync --accept-store example    # the store went back on purpose`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,6 +63,7 @@ failed, was refused or is held.`,
 	only = a.onlyFlag(cmd, "obtain what belongs to one `SINK[/TARGET]`, and push there alone")
 	flags.BoolVar(&options.NoIssue, "no-issue", false, "obtain nothing, push only")
 	flags.DurationVar(&options.Timeout, "timeout", 10*time.Minute, "how long to wait for certificates that are being obtained")
+	flags.BoolVar(&options.Unbraked, "yes", false, "let through what the brake holds: many valid certificates replaced at once")
 	flags.StringSliceVar(&options.AcceptStore, "accept-store", nil, "believe the store about certificate `NAME` although it went back")
 	_ = cmd.RegisterFlagCompletionFunc("accept-store", a.certificateNames)
 	return cmd

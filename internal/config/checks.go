@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
@@ -54,6 +55,15 @@ func (c *checks) head() {
 	}
 	if _, text := parseSchedule(c.Reconcile.Schedule); text != "" {
 		c.add("reconcile.schedule", "%s", text)
+	}
+	if soak := c.Reconcile.soak(); soak < 0 || soak > 24*time.Hour {
+		c.add("reconcile.soak", "this is no time to soak: write one from 0s to 24h, as in 10m")
+	}
+	if percent := c.Reconcile.Brake.Percent; percent < 0 || percent > 100 {
+		c.add("reconcile.brake.percent", "this is no share: write 1 to 100, where 100 lets everything through")
+	}
+	if c.Reconcile.Brake.Targets < 0 {
+		c.add("reconcile.brake.targets", "this is no number of targets: write 1 or more")
 	}
 	c.http()
 }

@@ -12,10 +12,12 @@ package config
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
 	"github.com/anycert/anycert/internal/notify"
+	"github.com/anycert/anycert/reconcile"
 	"github.com/anycert/anycert/store"
 	"github.com/anycert/anycert/store/local"
 )
@@ -101,6 +103,10 @@ type Sink struct {
 	Certificates []string `yaml:"certificates"`
 	// Suspend freezes it: nothing is pushed there.
 	Suspend bool `yaml:"suspend"`
+	// Canary has each new version of its certificates go here first. The other sinks
+	// follow when it was seen here, where `verify` looks too, and has been here for
+	// reconcile.soak; or when what they serve has less than a third of its life left.
+	Canary bool `yaml:"canary"`
 	// Verify lists where the world is served what is there; false: nobody looks. Each
 	// address counts for the certificates that are for its name. Default: nowhere; for
 	// fastly and fly each name but wildcards, at port 443, that is not listed.
@@ -117,10 +123,49 @@ type Reconcile struct {
 	// (https://pkg.go.dev/github.com/robfig/cron/v3). The first pass begins at
 	// the start. Default: @every 1m.
 	Schedule string `yaml:"schedule"`
+	// Soak is how long a canary must have had a new version before the other sinks
+	// follow. Default: 10m.
+	Soak *time.Duration `yaml:"soak"`
+	// Brake says how much may change at once without a person's word.
+	Brake Brake `yaml:"brake"`
 }
 
-// DefaultSchedule is used where the file names none.
-const DefaultSchedule = "@every 1m"
+// Brake says how much may change at once without a person's word: a wrong store would be
+// everywhere within the minute. A pass that would replace more than a share of the valid
+// certificates by something that no issuer just made waits for `anycert sync --yes`. What
+// is missing is always created.
+type Brake struct {
+	// Percent is the share of the valid certificates at all targets; 100 lets
+	// everything through. Default: 30.
+	Percent int `yaml:"percent"`
+	// Targets is how many valid certificates there must be at all targets for the brake
+	// to count. Default: 10.
+	Targets int `yaml:"targets"`
+}
+
+// What holds where the file does not say otherwise.
+const (
+	DefaultSchedule     = "@every 1m"
+	DefaultSoak         = 10 * time.Minute
+	DefaultBrakePercent = 30
+	DefaultBrakeTargets = 10
+)
+
+// soak is how long canaries soak.
+func (r Reconcile) soak() time.Duration {
+	if r.Soak == nil {
+		return DefaultSoak
+	}
+	return *r.Soak
+}
+
+// brake is the one in force.
+func (r Reconcile) brake() reconcile.Brake {
+	return reconcile.Brake{
+		Percent: cmp.Or(r.Brake.Percent, DefaultBrakePercent),
+		Targets: cmp.Or(r.Brake.Targets, DefaultBrakeTargets),
+	}
+}
 
 // declared are the certificates as the other parts know them.
 func (c *Config) declared() []anycert.Certificate {
@@ -136,9 +181,22 @@ func (c *Config) declared() []anycert.Certificate {
 			KeyType:     cmp.Or(certificate.KeyType, anycert.EC256),
 			ReuseKey:    certificate.ReuseKey,
 			Suspended:   certificate.Suspend,
+			Canary:      c.canaried(certificate.Name),
 		}
 	}
 	return certificates
+}
+
+// canaried reports whether a new version of a certificate goes to one sink first.
+func (c *Config) canaried(name string) bool {
+	first, others := false, false
+	for _, sink := range c.Sinks {
+		if !slices.Contains(sink.Certificates, name) && !slices.Contains(sink.Certificates, all) {
+			continue
+		}
+		first, others = first || sink.Canary, others || !sink.Canary
+	}
+	return first && others
 }
 
 // all is what a sink's list of certificates says for every declared one.

@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/config/strict"
@@ -30,6 +31,8 @@ type Graph struct {
 	listen    listen
 	issuers   []string // names, in the order of the file
 	rights    []store.Right
+	soak      time.Duration
+	brake     reconcile.Brake
 	close     func(context.Context) error
 }
 
@@ -42,6 +45,8 @@ func (g *Graph) Parts() reconcile.Parts {
 		Witness:      wire.New(wire.Options{}),
 		Certificates: g.Certificates,
 		Agents:       g.Agents,
+		Soak:         g.soak,
+		Brake:        g.brake,
 	}
 }
 
@@ -70,6 +75,8 @@ func Open(c *Config, options Options) (*Graph, error) {
 		listen:       c.listen(options),
 		Trial:        c.Store.Local != nil,
 		Warnings:     c.exposed(options),
+		soak:         c.Reconcile.soak(),
+		brake:        c.Reconcile.brake(),
 		close:        opened.close,
 	}
 	issuing, problems, err := c.openIssuers(options, opened)

@@ -31,6 +31,7 @@ func (c *Config) openSinks(options Options, credentials func(anycert.Reference) 
 			Sink:         sink,
 			Certificates: declared.of(certificates),
 			Suspended:    declared.Suspend,
+			Canary:       declared.Canary,
 		}
 		opening.claim(path, agent)
 		agents = append(agents, agent)

@@ -24,7 +24,7 @@ type account struct {
 // certificate is a custom certificate.
 type certificate struct {
 	id, name, serial, issuer string
-	notAfter                 time.Time
+	notBefore, notAfter      time.Time
 	names                    []string // sorted
 	label                    *label   // nil: not ours, nor another hub's
 }
@@ -88,6 +88,9 @@ func (s *session) certificates() ([]*certificate, error) {
 
 func certificateOf(from *fastly.CustomTLSCertificate) *certificate {
 	c := &certificate{id: from.ID, name: from.Name, serial: from.SerialNumber, issuer: clean(from.Issuer)}
+	if from.NotBefore != nil {
+		c.notBefore = from.NotBefore.UTC()
+	}
 	if from.NotAfter != nil {
 		c.notAfter = from.NotAfter.UTC()
 	}

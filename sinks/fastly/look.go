@@ -110,7 +110,7 @@ func (c *certificate) show(observed anycert.Observed) anycert.Observed {
 	if c == nil {
 		return observed
 	}
-	observed.Serial, observed.NotAfter = c.serial, c.notAfter
+	observed.Serial, observed.NotBefore, observed.NotAfter = c.serial, c.notBefore, c.notAfter
 	observed.Names, observed.Issuer = slices.Clone(c.names), c.issuer
 	if c.label != nil {
 		mark := c.label.mark

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// lock keeps other writers out of a private directory, in this process and in
+// Lock keeps other writers out of a private directory, in this process and in
 // others, until the file is closed or the process ends, however it ends.
-func lock(ctx context.Context, private *os.Root) (*os.File, error) {
+func Lock(ctx context.Context, private *os.Root) (*os.File, error) {
 	file, err := private.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err

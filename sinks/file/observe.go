@@ -175,7 +175,8 @@ func (a *area) tell(certificate string, seen sight, password anycert.Secret) (an
 	if err == nil { // else the digest stays zero, which agrees with nothing
 		leaf := chain[0]
 		o.Digest = anycert.DigestOf(chain)
-		o.Serial, o.NotAfter, o.Names = leaf.SerialNumber.String(), leaf.NotAfter.UTC(), leaf.DNSNames
+		o.Serial, o.Names = leaf.SerialNumber.String(), leaf.DNSNames
+		o.NotBefore, o.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
 	}
 	if spki, err := anycert.SPKIOfKey(v.files[keyFile].data); err == nil {
 		o.SPKI = spki

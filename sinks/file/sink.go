@@ -138,7 +138,7 @@ func (s *Sink) openToWrite(ctx context.Context) (*area, error) {
 		err = a.makePrivate()
 	}
 	if err == nil {
-		a.lock, err = lock(ctx, a.private)
+		a.lock, err = Lock(ctx, a.private)
 	}
 	if err == nil {
 		err = a.mendPrivate()

@@ -86,23 +86,21 @@ func (c *cluster) delete(ctx context.Context, secret *corev1.Secret) error {
 // list calls yield with each Secret of a namespace that carries our label. No more
 // than one is held at a time, however large they are.
 func (c *cluster) list(ctx context.Context, namespace string, yield func(*corev1.Secret)) error {
-	return c.listBy(ctx, namespace, map[string]string{"labelSelector": labelManager + "=" + us}, yield)
+	return listAs(ctx, c, namespace, "labelSelector", labelManager+"="+us, yield)
 }
 
-// listBy is list for other selectors.
-func (c *cluster) listBy(ctx context.Context, namespace string, selectors map[string]string, yield func(*corev1.Secret)) error {
+// listAs is list for another selector, and for as much of each Secret as T has.
+func listAs[T any](ctx context.Context, c *cluster, namespace, selector, value string, yield func(*T)) error {
 	listed := 0
-	count := func(secret *corev1.Secret) {
+	count := func(secret *T) {
 		listed++
 		yield(secret)
 	}
 	for next := ""; ; {
-		asked := c.api.Get().Namespace(namespace).Resource("secrets").
-			Param("limit", strconv.Itoa(pageSize)).Param("continue", next)
-		for name, selector := range selectors {
-			asked = asked.Param(name, selector)
-		}
-		stream, err := asked.MaxRetries(0).Stream(quiet(ctx))
+		stream, err := c.api.Get().Namespace(namespace).Resource("secrets").
+			Param(selector, value).
+			Param("limit", strconv.Itoa(pageSize)).Param("continue", next).
+			MaxRetries(0).Stream(quiet(ctx))
 		if err == nil {
 			next, err = readList(stream, maxListed-listed, count)
 			_, _ = io.CopyN(io.Discard, stream, 1<<10) // its last line end: the connection is used again
@@ -120,11 +118,11 @@ func (c *cluster) listBy(ctx context.Context, namespace string, selectors map[st
 // readList reads a SecretList item by item and returns its continue token. What is
 // cut short, of another kind or has more than most items is an error: it must not
 // pass for the list. So must a page with a next one and no items, which need not end.
-func readList(from io.Reader, most int, yield func(*corev1.Secret)) (next string, err error) {
+func readList[T any](from io.Reader, most int, yield func(*T)) (next string, err error) {
 	metered := &meter{from: from, most: maxObject, left: maxObject}
 	in := json.NewDecoder(metered)
 	items := 0
-	one := func(secret *corev1.Secret) error {
+	one := func(secret *T) error {
 		if items++; items > most {
 			return fmt.Errorf("the namespace has more than %d Secrets of the kind that is listed", maxListed)
 		}
@@ -162,7 +160,7 @@ func readList(from io.Reader, most int, yield func(*corev1.Secret)) (next string
 	return meta.Continue, expect(in, json.Delim('}'))
 }
 
-func readItems(in *json.Decoder, yield func(*corev1.Secret) error) error {
+func readItems[T any](in *json.Decoder, yield func(*T) error) error {
 	switch token, err := in.Token(); {
 	case err != nil:
 		return err
@@ -172,7 +170,7 @@ func readItems(in *json.Decoder, yield func(*corev1.Secret) error) error {
 		return fmt.Errorf("items: %w", errNotAList)
 	}
 	for in.More() {
-		var secret corev1.Secret
+		var secret T
 		if err := in.Decode(&secret); err != nil {
 			return err
 		}

@@ -8,6 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// What the tools of others leave at their Secrets.
+const (
+	annotationCertManager = "cert-manager.io/certificate-name"
+	annotationHelm        = "meta.helm.sh/release-name"
+)
+
 // foreign says why a Secret must not be touched, and what helps; "" when it may be
 // written.
 func (s *Sink) foreign(secret *corev1.Secret, all []write) string {
@@ -51,10 +57,10 @@ func (s *Sink) holder(secret *corev1.Secret, all []write) string {
 	switch {
 	case annotation[annotationOwner] != "" && annotation[annotationOwner] != s.owner:
 		return fmt.Sprintf("the anycert with the owner %q", shorten(annotation[annotationOwner]))
-	case annotation["cert-manager.io/certificate-name"] != "":
-		return fmt.Sprintf("cert-manager (Certificate %s)", shorten(annotation["cert-manager.io/certificate-name"]))
-	case annotation["meta.helm.sh/release-name"] != "":
-		return fmt.Sprintf("the Helm release %s", shorten(annotation["meta.helm.sh/release-name"]))
+	case annotation[annotationCertManager] != "":
+		return fmt.Sprintf("cert-manager (Certificate %s)", shorten(annotation[annotationCertManager]))
+	case annotation[annotationHelm] != "":
+		return fmt.Sprintf("the Helm release %s", shorten(annotation[annotationHelm]))
 	case label["reconcile.external-secrets.io/managed"] == "true":
 		return "External Secrets"
 	case controller != nil:

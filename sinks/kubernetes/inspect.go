@@ -59,7 +59,7 @@ func readPair(observed *anycert.Observed, data map[string][]byte) (encoding []an
 		leaf := chain[0]
 		observed.Digest = anycert.DigestOf(chain)
 		observed.Serial = leaf.SerialNumber.String()
-		observed.NotAfter = leaf.NotAfter.UTC()
+		observed.NotBefore, observed.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
 		observed.Names = slices.Clone(leaf.DNSNames)
 		if !bytes.Equal(encodeChain(chain), data[certificateKey]) {
 			encoding = append(encoding, anycert.Deviation{Kind: kindEncoding, Detail: certificateKey + " holds more than its certificates, or in another form"})

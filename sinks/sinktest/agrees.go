@@ -34,6 +34,9 @@ func sameCertificate(entry anycert.Entry, observed anycert.Observed) error {
 	if !observed.NotAfter.Equal(leaf.NotAfter) {
 		return fmt.Errorf("NotAfter is %s, want %s", observed.NotAfter, leaf.NotAfter)
 	}
+	if !observed.NotBefore.IsZero() && !observed.NotBefore.Equal(leaf.NotBefore) {
+		return fmt.Errorf("NotBefore is %s, want %s", observed.NotBefore, leaf.NotBefore)
+	}
 	switch observed.Evidence {
 	case anycert.Exact:
 		if observed.Digest != entry.Digest {

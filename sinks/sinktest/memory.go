@@ -132,7 +132,7 @@ func (s *memorySink) look(object Object) anycert.Observed {
 	observed := anycert.Observed{Found: true, Evidence: anycert.Exact, Mark: object.Mark, Foreign: s.foreign(object)}
 	if chain, err := anycert.ParseChain(object.ChainPEM); err == nil {
 		observed.Digest = anycert.DigestOf(chain)
-		observed.NotAfter = chain[0].NotAfter.UTC()
+		observed.NotBefore, observed.NotAfter = chain[0].NotBefore.UTC(), chain[0].NotAfter.UTC()
 	}
 	observed.SPKI, _ = anycert.SPKIOfKey(object.KeyPEM) // zero: not known
 	return observed

@@ -46,6 +46,7 @@ func (w *writer) kind(at place, field field) string {
 }
 
 func (w *writer) scalar(kind reflect.Type) string {
+	kind = indirect(kind)
 	if words, ok := kinds[kind]; ok {
 		return words
 	}

@@ -39,8 +39,11 @@ func daemons() []attack {
 			if status != 200 && status != 400 || strings.Contains(text, "evil") || strings.Contains(text, "Access-Control") {
 				return text
 			}
+			if status, text := s.raw(d, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"); status != 421 || strings.Contains(text, "evil") {
+				return "/: " + text
+			}
 			for path, want := range map[string]int{"/../etc/passwd": 307, "/debug/pprof/": 404, "/debug/vars": 404, "/%2e%2e/x": 307, "//": 307} {
-				if status, text := s.raw(d, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); status != want && status != 404 && status != 301 {
+				if status, text := s.raw(d, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); status != want && status != 404 && status != 301 {
 					return path + ": " + text
 				}
 			}

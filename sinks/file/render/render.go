@@ -7,7 +7,7 @@
 //
 //	(certificate "example").fullchain   a path: see Names
 //	secret "NAME"                       a secret; what a NAME is, is up to the caller
-//	urlquery VALUE                      one text, escaped for a URL
+//	urlquery VALUE                      one text, escaped for any part of a URL
 //	eq ne and or not                    as Go has them
 //
 // There are no loops, no templates within templates and no functions that make a text
@@ -123,14 +123,15 @@ func Names() []string {
 // functions are all that a template may call. Those of Go that are not in allowed are
 // refused by the inspection.
 func functions(certificates map[string]Paths, secrets map[string]anycert.Secret) template.FuncMap {
+	taken := 0 // by urlquery: variables keep each text that it makes
 	return template.FuncMap{
 		"certificate": func(name string) Paths { return certificates[name] },
 		"secret":      func(name string) string { return secrets[name].Reveal() },
 		"urlquery": func(text string) (string, error) {
-			if len(text) > MaxOutput {
+			if taken += len(text); taken > MaxOutput {
 				return "", errTooLong
 			}
-			return url.QueryEscape(text), nil
+			return strings.ReplaceAll(url.QueryEscape(text), "+", "%20"), nil // a + is a space after the ? alone
 		},
 	}
 }

@@ -31,6 +31,7 @@ func TestExecute(t *testing.T) {
 		`{{ with certificate "example" }}{{ .fullchain }}{{ end }}`:                               "/c/example/fullchain.pem",
 		`P={{ secret "secret/db#password" }}`:                                                     "P=" + canary + "&",
 		`{{ secret "secret/db#password" | urlquery }}`:                                            canary + "%26",
+		`//{{ urlquery "a b+c" }}@db`:                                                             "//a%20b%2Bc@db", // a + is a space after the ? alone
 		`{{ if eq (secret "secret/db#password") "x" }}a{{ else if not false }}b{{ end }}{{/**/}}`: "b",
 	}
 	for text, want := range tests {
@@ -113,6 +114,7 @@ func TestOutputIsBounded(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat(`{{secret "a"}}`, 100),
 		`{{` + strings.Repeat(`urlquery (`, 30) + `secret "a"` + strings.Repeat(`)`, 30) + `}}`,
+		`{{ $a := "` + strings.Repeat("%", 150) + `" }}` + strings.Repeat(`{{$a:=urlquery $a}}`, 3000), // each is kept: half a gigabyte
 	} {
 		parsed, err := render.Parse("x", []byte(text))
 		if err != nil {
