@@ -3,6 +3,8 @@ package reconcile
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +51,27 @@ func (r *Report) showSides() {
 			}
 		}
 		p.Sides = sides
+	}
+	r.noteUnasked()
+}
+
+// noteUnasked names the promises of each sink of which nobody can see what the world is
+// served, so that nobody takes them for seen.
+func (r *Report) noteUnasked() {
+	const few = 3
+	labels := make(map[string][]string)
+	for _, p := range r.Promises {
+		if p.unasked() {
+			labels[p.Sink] = append(labels[p.Sink], p.Target)
+		}
+	}
+	for _, sink := range slices.Sorted(maps.Keys(labels)) {
+		list, more := labels[sink], ""
+		if n := len(list); n > few {
+			list, more = list[:few], fmt.Sprintf(" and %d more", n-few)
+		}
+		r.Notes = append(r.Notes, fmt.Sprintf("sink %s: nobody sees what the world is served of %s%s, since nobody can ask for a wildcard: name a host of it under `verify`, or write `verify: false`",
+			sink, strings.Join(list, ", "), more))
 	}
 }
 

@@ -113,8 +113,9 @@ type Agent struct {
 	Certificates []anycert.Certificate
 	Suspended    bool
 	Canary       bool // a new version goes here first
-	// Endpoints tells where the world is served what a target of a certificate holds;
-	// nil: nobody looks there.
+	// Endpoints tells where the world is served what a target of a certificate holds.
+	// It gives nil where nobody is to look, and an empty list where nobody can: of a
+	// wildcard no name is known. Itself nil: nobody is to look anywhere.
 	Endpoints func(anycert.Certificate, anycert.Target) []anycert.Endpoint
 }
 

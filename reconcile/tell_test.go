@@ -135,6 +135,27 @@ func TestTellThatFails(t *testing.T) {
 	}
 }
 
+// That a promise is held is told once, which is when somebody has heard it.
+func TestTellHeldUntilItIsHeard(t *testing.T) {
+	w, sink := telling(t)
+	var memory told
+	held := []Promise{{Certificate: "example", Sink: "prod", Key: "k", Verdict: Held, Reason: "older"}}
+	for i, test := range []struct {
+		err   error
+		heard int
+	}{
+		{errors.New("connection refused"), 1},
+		{nil, 1}, // once more, for nobody heard it
+		{nil, 0},
+	} {
+		sink.err = test.err
+		memory.tell(t.Context(), Agent{Name: "prod", Sink: sink}, held, w.hub.log)
+		if got := sink.heard(); len(got) != test.heard {
+			t.Errorf("pass %d: told %q, want %d", i+1, got, test.heard)
+		}
+	}
+}
+
 type panicking struct{ anycert.Sink }
 
 func (panicking) Tell(context.Context, anycert.Target, anycert.Event) error { panic("told") }

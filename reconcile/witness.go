@@ -88,6 +88,10 @@ func (p Promise) handshakes(entry *anycert.Entry) []anycert.Handshake {
 	return handshakes
 }
 
+// unasked reports whether nobody can look what the world is served of a promise, where
+// somebody is to.
+func (p Promise) unasked() bool { return p.endpoints != nil && len(p.endpoints) == 0 && p.front.Public }
+
 // endpoints are where the world is served what a target holds.
 func (a Agent) endpoints(certificate anycert.Certificate, target anycert.Target) ([]anycert.Endpoint, anycert.Front) {
 	if a.Endpoints == nil {
