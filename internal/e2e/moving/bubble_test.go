@@ -52,6 +52,15 @@ func arrives(w *world.World, d *world.Daemon, version int, pair certs.Pair) {
 		if string(chain) != string(pair.ChainPEM) || string(key) != string(pair.KeyPEM) {
 			return errors.New("it holds another, or none")
 		}
+		told := 0 // of each push there is an Event, after it
+		for _, r := range kubeserver.Writes(w.ClusterSince(world.Moment{}, "new")) {
+			if r.Resource == "events" {
+				told++
+			}
+		}
+		if told < version {
+			return fmt.Errorf("of %d pushes %d were told", version, told)
+		}
 		return nil
 	})
 	if got := w.Stored("example"); got.Version != version || got.Same(pair.ChainPEM, pair.KeyPEM) != nil {
