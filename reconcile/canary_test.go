@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,18 +219,18 @@ func (w *world) changedByHand() {
 func TestLoopWithACanary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f := canaryWorld(t)
-		down := false
-		w.hub.Agents[0].Sink = gate{w.hub.Agents[0].Sink, func() bool { return down }}
+		var down atomic.Bool
+		w.hub.Agents[0].Sink = gate{w.hub.Agents[0].Sink, &down}
 		loop := start(t, w)
 		before := f.fresh
-		down = true
+		down.Store(true)
 		next := w.put("example", certs.Options{Intermediate: true})
 		f.set(func(f *fakeWire) { f.fresh = w.chain("example")[:1] })
 		time.Sleep(20 * time.Minute) // longer than the soak
 		if w.serves("first", "web/example", next) || w.serves("prod", "web/example", next) {
 			t.Fatal("the canary is down, and somebody has it")
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(5 * time.Minute)
 		if !w.serves("first", "web/example", next) || w.serves("prod", "web/example", next) {
 			t.Fatal("the world is served a broken chain by the canary, and others followed or it has it not")
@@ -241,10 +242,10 @@ func TestLoopWithACanary(t *testing.T) {
 			t.Errorf("alarms: %+v", on)
 		}
 		f.set(func(f *fakeWire) { f.fresh = w.chain("example") }) // the server was mended
-		time.Sleep(4*time.Minute + 30*time.Second)
+		time.Sleep(time.Minute + 30*time.Second)
 		synctest.Wait()
 		if w.serves("prod", "web/example", next) {
-			t.Fatal("the canary has had it for 9 of 10 minutes")
+			t.Fatal("the canary has had it for less than the soak")
 		}
 		f.set(func(f *fakeWire) { f.fresh = before })
 		time.Sleep(10 * time.Minute)
@@ -266,11 +267,11 @@ func TestLoopWithACanary(t *testing.T) {
 // gate is a sink that cannot be reached while it is down.
 type gate struct {
 	anycert.Sink
-	down func() bool
+	down *atomic.Bool
 }
 
 func (g gate) Observe(ctx context.Context, target anycert.Target) (anycert.Observed, error) {
-	if g.down() {
+	if g.down.Load() {
 		return anycert.Observed{}, errBroken
 	}
 	return g.Sink.Observe(ctx, target)
@@ -288,4 +289,48 @@ func TestLoopReleasesAtOnce(t *testing.T) {
 		synctest.Wait()
 		w.wantServed("in the tick of the canary", "prod", next)
 	})
+}
+
+// A person who renews sees the canary go first, and the others follow after the soak; and
+// what a key known to others signs does not wait for a soak.
+func TestRenewWithACanary(t *testing.T) {
+	for name, test := range map[string]struct {
+		request anycert.Request
+		takes   time.Duration // at least
+	}{
+		"a renewal":         {anycert.Request{}, 10 * time.Minute},
+		"a compromised key": {anycert.Request{Compromised: true, Deadline: begun.AddDate(0, 1, 0)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, _ := askingWorld(t, 1, nil, "first", "prod")
+				c := w.hub.Certificates[0].Name
+				w.hub.Witness, w.hub.Soak = followingWire{w, c}, 10*time.Minute
+				w.hub.Agents[0].Canary = true
+				w.hub.Agents[0].Endpoints = func(anycert.Certificate, anycert.Target) []anycert.Endpoint { return []anycert.Endpoint{app} }
+				started := time.Now()
+				all := w.hub.Renew(t.Context(), w.ask(test.request, time.Time{}), time.Hour, silent)
+				took := time.Since(started)
+				if !AllDone(all) || took < test.takes || took > test.takes+time.Minute {
+					t.Errorf("after %s: %s", took, all[0].Words())
+				}
+			})
+		})
+	}
+}
+
+// followingWire serves what the sink first has.
+type followingWire struct {
+	w           *world
+	certificate string
+}
+
+func (f followingWire) Look(_ context.Context, wanted []anycert.Handshake) [][]anycert.Served {
+	object, _ := f.w.sides["first"].Get("web/" + f.certificate)
+	chain, _ := anycert.ParseChain(object.ChainPEM)
+	served := make([][]anycert.Served, len(wanted))
+	for i, handshake := range wanted {
+		served[i] = []anycert.Served{shows(handshake.Endpoint, "192.0.2.7", chain...)}
+	}
+	return served
 }

@@ -147,7 +147,7 @@ func (w *renewing) pushAll(ctx context.Context, some []anycert.Certificate, trut
 	narrow := w.With(parts)
 	narrow.first = newFirstLook(parts.Agents)
 	look := narrow.assessment(truth, Only{}, nil)
-	narrow.each(Only{}, func(agent Agent) []Promise { return narrow.pass(ctx, agent, look) })
+	narrow.second(ctx, look, narrow.each(Only{}, func(agent Agent) []Promise { return narrow.pass(ctx, agent, look) }))
 }
 
 // end judges how far one has come, and ends its request if it is time to.
