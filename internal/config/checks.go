@@ -59,10 +59,11 @@ func (c *checks) head() {
 	if soak := c.Reconcile.soak(); soak < 0 || soak > 24*time.Hour {
 		c.add("reconcile.soak", "this is no time to soak: write one from 0s to 24h, as in 10m")
 	}
-	if percent := c.Reconcile.Brake.Percent; percent < 0 || percent > 100 {
+	brake := c.Reconcile.brake()
+	if brake.Percent < 1 || brake.Percent > 100 {
 		c.add("reconcile.brake.percent", "this is no share: write 1 to 100, where 100 lets everything through")
 	}
-	if c.Reconcile.Brake.Targets < 0 {
+	if brake.Targets < 1 {
 		c.add("reconcile.brake.targets", "this is no number of targets: write 1 or more")
 	}
 	c.http()

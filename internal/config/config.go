@@ -137,10 +137,10 @@ type Reconcile struct {
 type Brake struct {
 	// Percent is the share of the valid certificates at all targets; 100 lets
 	// everything through. Default: 30.
-	Percent int `yaml:"percent"`
+	Percent *int `yaml:"percent"`
 	// Targets is how many valid certificates there must be at all targets for the brake
 	// to count. Default: 10.
-	Targets int `yaml:"targets"`
+	Targets *int `yaml:"targets"`
 }
 
 // What holds where the file does not say otherwise.
@@ -152,19 +152,19 @@ const (
 )
 
 // soak is how long canaries soak.
-func (r Reconcile) soak() time.Duration {
-	if r.Soak == nil {
-		return DefaultSoak
-	}
-	return *r.Soak
-}
+func (r Reconcile) soak() time.Duration { return or(r.Soak, DefaultSoak) }
 
 // brake is the one in force.
 func (r Reconcile) brake() reconcile.Brake {
-	return reconcile.Brake{
-		Percent: cmp.Or(r.Brake.Percent, DefaultBrakePercent),
-		Targets: cmp.Or(r.Brake.Targets, DefaultBrakeTargets),
+	return reconcile.Brake{Percent: or(r.Brake.Percent, DefaultBrakePercent), Targets: or(r.Brake.Targets, DefaultBrakeTargets)}
+}
+
+// or is what was said, or else what holds then.
+func or[T any](said *T, otherwise T) T {
+	if said == nil {
+		return otherwise
 	}
+	return *said
 }
 
 // declared are the certificates as the other parts know them.
