@@ -25,6 +25,7 @@ type operator struct {
 	*world.World
 	config string // ANYCERT_CONFIG
 	tools  string // folder of anycert, vault and systemctl
+	edge   string // what stands at 192.0.2.7:443 in the runbook
 	env    map[string]string
 	pages  map[string][]string // blocks of the runbook, by section
 	done   map[string]bool     // sections whose blocks were run
@@ -99,7 +100,7 @@ func (o *operator) follow(section string, some ...int) string {
 	script := "set -euo pipefail\ntrap 'echo \"failed: $BASH_COMMAND\" >&2' ERR\n"
 	for i, block := range blocks {
 		if len(some) == 0 || slices.Contains(some, i) {
-			script += strings.ReplaceAll(block, "/etc/ssl/anycert", o.Files)
+			script += strings.NewReplacer("/etc/ssl/anycert", o.Files, "192.0.2.7:443", o.edge).Replace(block)
 		}
 	}
 	cmd := o.Program("/bin/bash", o.File("runbook.sh", script))
@@ -174,6 +175,7 @@ func TestRunbook(t *testing.T) {
 		{"A reload is refused", (*operator).reloadRefused},
 		{"Two hubs by accident", (*operator).twoHubs},
 		{"The wrong certificate is in the store", (*operator).wrongOne},
+		{"The world is served something else", (*operator).servedSomethingElse},
 		{"Everything must be replaced", (*operator).replaceAll},
 		{"A private key was compromised", (*operator).compromised},
 		{"A compromised key is replaced by hand", (*operator).compromisedByHand},
@@ -394,6 +396,30 @@ func (o *operator) wrongOne() {
 	if n := len(o.ACME.Orders()) - orders; n != 0 {
 		o.T.Errorf("it cost %d orders", n)
 	}
+}
+
+// servedSomethingElse: nginx was not reloaded, and the page shows the one that it serves.
+func (o *operator) servedSomethingElse() {
+	text := read(o.T, o.config)
+	nginx := testenv.Nginx(o.T, filepath.Join(o.Files, "shop"))
+	o.edge = nginx.Addr
+	o.File("config.yaml", strings.Replace(text, "domains: [shop.example.com]",
+		fmt.Sprintf("domains: [shop.example.com]\n    verify: [{address: %q, server_name: shop.example.com}]", nginx.Addr), 1))
+	o.well()
+	old := o.Stored("shop").Leaf
+	fresh := o.byHand("shop", "shop.example.com")
+	o.Kept(o.Report(0, o.config, "sync"))
+	out := o.follow("The world is served something else")
+	for _, want := range []string{"on the wire: 1 behind", "wire: certificate shop at nginx", "have the server read it again (a reload)",
+		"shop\t" + nginx.Addr + " (shop.example.com)\t127.0.0.1\tbehind\t", fmt.Sprintf("serial=%X", old.SerialNumber)} {
+		if !strings.Contains(out, want) {
+			o.T.Errorf("it does not say %q: %s", want, out)
+		}
+	}
+	o.Must(nginx.Reload())
+	o.Must(nginx.WaitServing(o.T.Context(), fresh.Leaf()))
+	o.well()
+	o.File("config.yaml", text)
 }
 
 // replaceAll: the dry run asks the CA for nothing, the other for one order.

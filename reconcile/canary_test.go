@@ -134,7 +134,13 @@ func TestCanaryOnTheWire(t *testing.T) {
 			f.fresh = test.shown(w.chain("example"), before)
 			wantWaiting(t, w.sync(), test.reason)
 			w.anew()
-			wantWaiting(t, w.audit(), test.reason)
+			w.hub.Agents[1].Endpoints = w.hub.Agents[0].Endpoints
+			audit := w.audit()
+			wantWaiting(t, audit, test.reason)
+			if got := find(t, audit, "prod", "web/example").Wire.Remedy; got != "the target waits, see there" {
+				t.Errorf("what is to be done where it waits: %s", got)
+			}
+			w.hub.Agents[1].Endpoints = nil
 			w.anew()
 			wantWaiting(t, w.sync(), test.reason)
 			w.wantServed("with a bad canary", "prod", old)

@@ -51,6 +51,9 @@ func (r *Report) showSides() {
 			}
 		}
 		p.Sides = sides
+		if p.Wire != nil { // whether it has to wait was not known when it was looked at
+			p.Wire.Remedy = p.remedy(p.front)
+		}
 	}
 	r.noteUnasked()
 }
@@ -94,22 +97,41 @@ func (r *Report) writeWire(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "on the wire: %s\n", strings.Join(parts, ", "))
-	said := make(map[string]bool)
+	for _, difference := range r.WireDifferences() {
+		fmt.Fprintln(w, difference)
+	}
+}
+
+// WireDifference is what the world is served of a certificate, where it is not what it
+// should be.
+type WireDifference struct {
+	Certificate string
+	Text        string // for people: at which target, what, and what is done about it
+}
+
+// String is a line that names the certificate as well.
+func (d WireDifference) String() string { return "wire: certificate " + d.Certificate + " " + d.Text }
+
+// WireDifferences has each difference on the wire once that does not follow from what
+// its target holds, in the order of the promises.
+func (r *Report) WireDifferences() (all []WireDifference) {
+	said := make(map[[2]string]bool)
 	for _, p := range r.Promises {
-		line := p.Certificate + ": " + p.wireWords()
-		if p.wireFollows() || said[line] { // several targets of a certificate may be behind one endpoint
+		words := [2]string{p.Certificate, p.wireWords()}
+		if p.wireFollows() || said[words] { // several targets of a certificate may be behind one endpoint
 			continue
 		}
-		said[line] = true
-		fmt.Fprintf(w, "wire: certificate %s at %s %s: %s\n", p.Certificate, p.Sink, Clean(p.Target), p.wireWords())
+		said[words] = true
+		all = append(all, WireDifference{p.Certificate, fmt.Sprintf("at %s %s: %s", p.Sink, Clean(p.Target), p.wireWords())})
 	}
+	return all
 }
 
 // wireFollows reports whether there is nothing to say of the wire that the promise does
 // not say: it is well, or the world is served the other certificate that was seen at the
 // target.
 func (p Promise) wireFollows() bool {
-	if p.Wire.well() || p.Wire.State != WireBehind || p.well() {
+	if p.Wire.well() || p.Wire.State != WireBehind || p.Verdict == Kept {
 		return p.Wire.well()
 	}
 	seen := p.sighting.observed

@@ -26,8 +26,8 @@ const (
 	Broken  Verdict = "broken"  // it differs, or nothing is there
 	Unknown Verdict = "unknown" // store or target could not be read
 	Refused Verdict = "refused" // the object at the target is someone else's
-	Held    Verdict = "held"    // the store looks older than what was pushed
-	Waiting Verdict = "waiting" // nothing issued yet, or not yet activated by the provider
+	Held    Verdict = "held"    // a person must look: the store looks older than what was pushed, or much would change at once
+	Waiting Verdict = "waiting" // nothing issued yet, not yet activated by the provider, or a canary goes first
 )
 
 // Verdicts lists them, the calmest first.

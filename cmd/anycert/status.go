@@ -24,7 +24,8 @@ why it is next obtained, and how its promises stand. Like audit it changes nothi
 and reads no key.
 
 With --watch it looks again every 10 s until Ctrl-C, and shows on a terminal what is
-so now, the most urgent first, and elsewhere a line for each change. The status page of
+so now, the most urgent first, and elsewhere a line for each change; and, as audit does,
+what the world is served where that is not what it should be. The status page of
 ` + "`anycert run`" + ` shows the same, and more, in a browser.
 
 Exit code: 0 everything could be told and no certificate has a problem, or --watch was
@@ -46,7 +47,7 @@ ended; 1 otherwise.`,
 			}
 			defer end()
 			if watch {
-				return watching{look: hub.Status, every: every, out: a.out, size: a.terminal()}.watch(cmd.Context())
+				return watching{look: hub.StatusAgain(), every: every, out: a.out, size: a.terminal()}.watch(cmd.Context())
 			}
 			report := hub.Status(cmd.Context())
 			err = out.write(a.out, report, func() {

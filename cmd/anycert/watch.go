@@ -82,9 +82,12 @@ func (l *lines) show(report *reconcile.Report) error {
 		}
 		l.said[about] = line
 	}
-	standing := promisesOf(report)
+	standing, wires := promisesOf(report), make(map[string]string)
+	for _, difference := range report.WireDifferences() {
+		wires[difference.Certificate] += "; " + difference.Text
+	}
 	for _, c := range report.Certificates {
-		say(c.Name, "certificate "+c.Name+": "+oneLine(c, standing[c.Name]))
+		say(c.Name, "certificate "+c.Name+": "+oneLine(c, standing[c.Name])+wires[c.Name])
 	}
 	for i, note := range report.Notes {
 		say(fmt.Sprint("note ", i), "note: "+note)
@@ -115,14 +118,18 @@ func oneLine(c reconcile.CertificateStatus, promises string) string {
 	return text
 }
 
-// promisesOf is "11 kept, 1 broken" for each certificate.
+// promisesOf is "11 kept, 1 broken, 2 behind on the wire" for each certificate.
 func promisesOf(report *reconcile.Report) map[string]string {
 	counts := make(map[string]map[reconcile.Verdict]int)
+	wires := make(map[string]map[reconcile.WireState]int)
 	for _, p := range report.Promises {
 		if counts[p.Certificate] == nil {
-			counts[p.Certificate] = make(map[reconcile.Verdict]int)
+			counts[p.Certificate], wires[p.Certificate] = make(map[reconcile.Verdict]int), make(map[reconcile.WireState]int)
 		}
 		counts[p.Certificate][p.Verdict]++
+		if astray(p) {
+			wires[p.Certificate][p.Wire.State]++
+		}
 	}
 	texts := make(map[string]string, len(counts))
 	for name, count := range counts {
@@ -132,9 +139,20 @@ func promisesOf(report *reconcile.Report) map[string]string {
 				parts = append(parts, fmt.Sprintf("%d %s", n, verdict))
 			}
 		}
+		for _, state := range reconcile.WireStates() {
+			if n := wires[name][state]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s on the wire", n, state))
+			}
+		}
 		texts[name] = strings.Join(parts, ", ")
 	}
 	return texts
+}
+
+// astray reports whether a promise is kept, and the world was seen to be served something
+// else. One that is not kept is told as that.
+func astray(p reconcile.Promise) bool {
+	return p.Verdict == reconcile.Kept && p.Wire != nil && p.Wire.State != reconcile.WireServed
 }
 
 // screen draws on a terminal. Only lines that differ are written, so that nothing
@@ -193,7 +211,7 @@ func page(report *reconcile.Report) []string {
 	shown.Certificates = slices.Clone(report.Certificates)
 	ill := make(map[string]bool)
 	for _, p := range report.Promises {
-		ill[p.Certificate] = ill[p.Certificate] || p.Verdict != reconcile.Kept && p.Verdict != reconcile.Waiting
+		ill[p.Certificate] = ill[p.Certificate] || p.Verdict != reconcile.Kept && p.Verdict != reconcile.Waiting || astray(p)
 	}
 	concern := func(c reconcile.CertificateStatus) int {
 		switch {
@@ -208,6 +226,9 @@ func page(report *reconcile.Report) []string {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "%s   %s   Ctrl-C ends\n\n", report.Time.UTC().Format("2006-01-02 15:04:05Z"), report.Summary())
 	shown.WriteProblems(&text)
+	for _, difference := range report.WireDifferences() {
+		fmt.Fprintln(&text, difference)
+	}
 	shown.WriteRequests(&text)
 	shown.WriteCertificates(&text)
 	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")

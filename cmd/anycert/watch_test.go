@@ -83,6 +83,43 @@ func TestWatchOnATerminal(t *testing.T) {
 	})
 }
 
+// What the world is served is told where it is not what it should be, and is urgent; the
+// end of it is told as well.
+func TestWatchTellsTheWire(t *testing.T) {
+	looks := 0
+	look := func(context.Context) *reconcile.Report {
+		looks++
+		report := reports("one", "two")(t.Context())
+		if looks == 2 {
+			report.Promises[0].Verdict = reconcile.Waiting                         // for a canary: what it serves follows from that
+			report.Promises[0].Wire = &reconcile.Wire{State: reconcile.WireBehind} // at no address that differs from the target
+			report.Promises[1].Sink, report.Promises[1].Target = "cdn", "two.example.com"
+			report.Promises[1].Wire = &reconcile.Wire{State: reconcile.WireBehind, Text: "two.example.com:443: another certificate is served", Remedy: "look at the DNS",
+				Addresses: []reconcile.WireAddress{{State: reconcile.WireBehind}}}
+		}
+		return report
+	}
+	synctest.Test(t, func(t *testing.T) {
+		got := watchFor(t, 25*time.Second, watching{look: look})
+		want := "2000-01-01 00:00:00Z certificate one: version 1, 1 kept\n" +
+			"2000-01-01 00:00:00Z certificate two: version 1, 1 kept\n" +
+			"2000-01-01 00:00:10Z certificate one: version 1, 1 waiting\n" +
+			"2000-01-01 00:00:10Z certificate two: version 1, 1 kept, 1 behind on the wire; at cdn two.example.com: two.example.com:443: another certificate is served; look at the DNS\n" +
+			"2000-01-01 00:00:20Z certificate one: version 1, 1 kept\n" +
+			"2000-01-01 00:00:20Z certificate two: version 1, 1 kept\n"
+		if got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
+		}
+		looks = 1
+		lines := page(look(t.Context()))
+		text := strings.Join(lines, "\n")
+		if !strings.Contains(text, "\nwire: certificate two at cdn two.example.com: two.example.com:443: another certificate is served; look at the DNS\n") ||
+			strings.Index(text, "\ntwo ") > strings.Index(text, "\none ") {
+			t.Error(text)
+		}
+	})
+}
+
 func TestWatchIsNotTooOften(t *testing.T) {
 	err := watching{look: reports("one"), every: time.Millisecond}.watch(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "1s is the least") {

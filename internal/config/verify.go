@@ -67,6 +67,10 @@ func (e Endpoint) name() string {
 	return strings.ToLower(host)
 }
 
+func (e Endpoint) endpoint(roots map[string]*x509.CertPool) anycert.Endpoint {
+	return anycert.Endpoint{Address: e.Address, ServerName: e.name(), Roots: roots[e.CABundle]}
+}
+
 // verify checks where something is served. names are those of the certificates that it
 // can be.
 func (c *checks) verify(path string, verify Verify, names []string, whose string) {
@@ -104,7 +108,8 @@ func (c *checks) verify(path string, verify Verify, names []string, whose string
 // certificate count alike; each belongs to the targets that serve its name. Where a sink
 // knows what the world asks its targets for, and nothing is listed for one, it is that
 // name at port 443. What a sink lists for a name belongs to the certificate that has that
-// very name, and else to those with a wildcard for it.
+// very name, and else to those with a wildcard for it. It gives nil where nobody is to
+// look, and an empty list where nobody can.
 func (c *Config) endpointsOf(sink Sink, opened anycert.Sink, roots map[string]*x509.CertPool) func(anycert.Certificate, anycert.Target) []anycert.Endpoint {
 	listed := map[string][]Endpoint{} // by certificate
 	off := map[string]bool{}
@@ -136,9 +141,9 @@ func (c *Config) endpointsOf(sink Sink, opened anycert.Sink, roots map[string]*x
 		if derives {
 			front = fronted.Front(target)
 		}
-		var endpoints []anycert.Endpoint
+		endpoints := []anycert.Endpoint{}
 		for _, e := range listed[certificate.Name] {
-			one := anycert.Endpoint{Address: e.Address, ServerName: e.name(), Roots: roots[e.CABundle]}
+			one := e.endpoint(roots)
 			if anycert.Covers(front.Names, one.ServerName) && !slices.Contains(endpoints, one) {
 				endpoints = append(endpoints, one)
 			}
@@ -188,6 +193,9 @@ func (c *Config) fronts(agents []reconcile.Agent) []strict.Problem {
 	for i := range agents {
 		at := slices.IndexFunc(c.Sinks, func(s Sink) bool { return s.Name == agents[i].Name })
 		agents[i].Endpoints = c.endpointsOf(c.Sinks[at], agents[i].Sink, roots)
+	}
+	if len(problems) == 0 && len(agents) == len(c.Sinks) {
+		problems = c.idle(agents, roots)
 	}
 	return problems
 }

@@ -127,7 +127,7 @@ func (c Config) listing() []rule {
 	if !c.List {
 		return nil
 	}
-	return []rule{{Why: "list: one listing for each pass, as list: true says. It shows every Secret of the namespace.", Verbs: []string{"list"}}}
+	return []rule{{Why: "list: one listing for each pass, as list: true says; an audit finds with it what is no longer declared, and what only looks like ours. It shows every Secret of the namespace.", Verbs: []string{"list"}}}
 }
 
 // telling is a Role of its own, so that whoever does not want it can leave it out.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -96,8 +97,8 @@ func keyed(pair certs.Pair) tls.Certificate {
 	return certificate
 }
 
-// resolving gives the program another /etc/hosts, in a mount namespace of its own, which
-// takes root. A name may have several addresses there.
+// resolving gives the program another /etc/hosts, in a mount namespace of its own. A name
+// may have several addresses there.
 func resolving(w *world.World, hosts map[string][]string) *world.World {
 	w.T.Helper()
 	var lines strings.Builder
@@ -106,12 +107,29 @@ func resolving(w *world.World, hosts map[string][]string) *world.World {
 			fmt.Fprintf(&lines, "%s %s\n", address, name)
 		}
 	}
-	script := fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -c 'mount --bind \"$0\" /etc/hosts && exec \"$@\"' %s %s \"$@\"\n",
-		w.File("hosts", lines.String()), w.Binary)
+	script := fmt.Sprintf("#!/bin/sh\nexec unshare %s sh -c 'mount --bind \"$0\" /etc/hosts && exec \"$@\"' %s %s \"$@\"\n",
+		namespace(w.T), w.File("hosts", lines.String()), w.Binary)
 	within := *w
 	within.Binary = w.File("anycert-elsewhere", script)
 	w.Must(os.Chmod(within.Binary, 0o700))
 	return &within
+}
+
+// namespace is how unshare makes a namespace in which a file can be mounted: root may,
+// and everybody else is root in one of their own, where the machine allows that.
+func namespace(t *testing.T) (option string) {
+	t.Helper()
+	var said []byte
+	for _, option := range []string{"-m", "-rm"} {
+		out, err := exec.CommandContext(t.Context(), "unshare", option, "mount", "--bind", "/etc/hosts", "/etc/hosts").CombinedOutput()
+		if err == nil {
+			return option
+		}
+		said = append(said, fmt.Sprintf("\nunshare %s: %v: %s", option, err, out)...)
+	}
+	t.Fatalf("this test gives anycert another /etc/hosts, in a mount namespace of its own: run it as root (in a container with the capability SYS_ADMIN), "+
+		"or let everybody make user namespaces (kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)%s", said)
+	return ""
 }
 
 // A CDN that takes a certificate and goes on serving the old one is caught, at each of
