@@ -34,7 +34,7 @@ const (
 	Pushed    EventKind = "pushed"    // the target holds another version, or key, than before
 	Mended    EventKind = "mended"    // the certificate was right, something beside it was not
 	Contested EventKind = "contested" // it was pushed, and somebody keeps changing it back
-	Held      EventKind = "held"      // nothing is pushed, for the store looks older than the target
+	Held      EventKind = "held"      // nothing is pushed until a person has looked: see Reason
 )
 
 // Adviser is an optional power of a [Prober]: once it was found to be usable, Advise

@@ -23,7 +23,7 @@ type told struct {
 func (t *told) begins(p Promise) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	about := p.Key + " " + p.Sink + " " + p.Certificate
+	about := heldAt(p)
 	was := t.held[about]
 	if p.Verdict != Held {
 		delete(t.held, about)
@@ -35,6 +35,15 @@ func (t *told) begins(p Promise) bool {
 	t.held[about] = true
 	return !was
 }
+
+// unheard has it told once more that a promise is held.
+func (t *told) unheard(p Promise) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.held, heldAt(p))
+}
+
+func heldAt(p Promise) string { return p.Key + " " + p.Sink + " " + p.Certificate }
 
 // tell passes on to the people at a sink what the pass did, where the sink can. A sink
 // that is not allowed to, or fails, is asked no further for this pass.
@@ -55,6 +64,7 @@ func (t *told) tell(ctx context.Context, agent Agent, promises []Promise, log *c
 			if errors.Is(err, anycert.ErrForbidden) { // of one namespace, maybe
 				continue
 			}
+			t.unheard(p)
 			return
 		}
 	}
