@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -29,8 +27,8 @@ func (a *app) diffCommand() *cobra.Command {
 		Long: `Tell which certificates, names, targets and versions of two environments differ.
 Each of the two is one of
 
-  prod.yaml      a configuration: what it declares, and what its store holds
-  prod           an environment of your own file (see pull --env)
+  prod.yaml      a configuration, by its path: what it declares, and what its store holds
+  prod           an environment of your own file (see pull --env): what its store holds
   prefix:PATH    a prefix of the store that the configuration names, or VAULT_ADDR
 
 No sink is asked, no key is read and nothing is changed; a token that may read metadata
@@ -86,26 +84,27 @@ type side struct {
 	name     string
 	store    anycert.Store
 	declared []anycert.Certificate // nil: what the store lists
-	named    []string              // names alone; nil: what the store lists
+	named    []string              // what is pulled from there; nil: what the store lists
 	targets  map[string][]string   // by certificate; nil: this kind of side knows none
 	unknown  []string              // sinks whose targets could not be told, and why
 }
 
-// side opens what an argument names. A file wins over an environment: it is there to be
-// seen.
+// side opens what an argument names. A configuration is known by its path: no name of an
+// environment has a dot or a slash, and a file that happens to lie here must not decide
+// whom the token is shown to.
 func (a *app) side(arg string) (side, error) {
 	options := config.Options{Version: version()}
 	if prefix, ok := strings.CutPrefix(arg, prefixed); ok {
 		store, err := a.prefix(prefix, options)
 		return side{name: arg, store: store}, err
 	}
-	if info, err := os.Stat(arg); err == nil && !info.IsDir() || strings.ContainsAny(arg, "/.") {
+	if strings.ContainsAny(arg, "/.") {
 		return configured(arg, options)
 	}
 	found, err := environment(arg)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there is no file %q, and no file of environments: %w", arg, err)
+		if _, missing := os.Lstat(arg); missing == nil {
+			err = fmt.Errorf("%w; the file here is named ./%s", err, arg)
 		}
 		return side{}, fmt.Errorf("diff: %w", err)
 	}
@@ -184,6 +183,9 @@ type shown struct {
 	known bool // the store told, if only that it has none
 }
 
+// told reports whether a side told of a certificate what there is to compare.
+func (s *shown) told() bool { return s != nil && s.known }
+
 // code is the exit code: that something could not be told wins, as in an audit.
 func (d *difference) code() int {
 	if len(d.Unknown) > 0 {
@@ -203,7 +205,7 @@ func (d *difference) text(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	head := fmt.Sprintf("CERTIFICATE\tDIFFERS\t%s\t%s\n", reconcile.Clean(d.Sides[0]), reconcile.Clean(d.Sides[1]))
 	for _, c := range d.Certificates {
-		if len(c.Differs) == 0 {
+		if len(c.Differs) == 0 && c.Sides[0].told() && c.Sides[1].told() {
 			same++
 		}
 		for _, what := range c.Differs {
@@ -240,14 +242,7 @@ func (s *shown) say(what string) string {
 // compare asks both stores at once.
 func compare(ctx context.Context, sides [2]side) *difference {
 	d := &difference{Schema: differenceSchema, Time: time.Now().UTC(), Certificates: []compared{}, Sides: [2]string{sides[0].name, sides[1].name}}
-	var seen [2]look
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		seen[0] = sides[0].look(ctx)
-	}()
-	seen[1] = sides[1].look(ctx)
-	<-done
+	seen := looks(ctx, sides)
 	for i, l := range seen {
 		for _, why := range append(sides[i].unknown, l.unknown...) {
 			d.Unknown = append(d.Unknown, untold{sides[i].name, why})

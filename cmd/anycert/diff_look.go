@@ -31,27 +31,63 @@ type look struct {
 // lookers is how many certificates of a store are asked for at once.
 const lookers = 8
 
-// look asks a side's store for every certificate. No key is read.
-func (s side) look(ctx context.Context) look {
+// names are those of the certificates that a side has, as far as it says by itself.
+func (s side) names(ctx context.Context) ([]string, error) {
+	switch {
+	case s.declared != nil:
+		names := make([]string, len(s.declared))
+		for i, c := range s.declared {
+			names[i] = c.Name
+		}
+		return names, nil
+	case s.named != nil:
+		return s.named, nil
+	}
+	names, err := s.store.Names(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing its certificates: %w", err)
+	}
+	return names, nil
+}
+
+// looks asks both sides at once. What an environment names is what is pulled from it and
+// not all that its store has, so it is asked for what the other side has as well.
+func looks(ctx context.Context, sides [2]side) (seen [2]look) {
+	var names [2][]string
+	var errs [2]error
+	both(func(i int) { names[i], errs[i] = sides[i].names(ctx) })
+	both(func(i int) {
+		asked := names[i]
+		if sides[i].named != nil {
+			asked = slices.Concat(asked, names[1-i])
+		}
+		if seen[i] = sides[i].look(ctx, asked); errs[i] != nil {
+			seen[i].unknown, seen[i].unlisted = []string{errs[i].Error()}, true
+		}
+	})
+	return seen
+}
+
+func both(do func(i int)) {
+	var other sync.WaitGroup
+	other.Go(func() { do(0) })
+	do(1)
+	other.Wait()
+}
+
+// look asks a side's store for certificates. No key is read.
+func (s side) look(ctx context.Context, names []string) look {
 	seen := look{certificates: map[string]*shown{}}
-	names := s.named
 	for _, c := range s.declared {
-		names = append(names, c.Name)
 		domains := slices.Sorted(slices.Values(c.Domains))
 		seen.certificates[c.Name] = &shown{Names: domains, Targets: s.targets[c.Name]}
-	}
-	if s.declared == nil && s.named == nil {
-		var err error
-		if names, err = s.store.Names(ctx); err != nil {
-			return look{certificates: seen.certificates, unknown: []string{"listing its certificates: " + err.Error()}, unlisted: true}
-		}
 	}
 	var (
 		mu    sync.Mutex
 		group errgroup.Group
 	)
 	group.SetLimit(lookers)
-	for _, name := range names {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		group.Go(func() error {
 			entry, err := s.store.Stat(ctx, name)
 			mu.Lock()
@@ -65,15 +101,20 @@ func (s side) look(ctx context.Context) look {
 	return seen
 }
 
-// take notes what the store said of one certificate.
+// take notes what the store said of one certificate. What it has not, and nobody declares,
+// the side has not.
 func (l *look) take(name string, entry anycert.Entry, err error) {
+	absent := errors.Is(err, anycert.ErrNotFound)
 	at := l.certificates[name]
+	if at == nil && absent {
+		return
+	}
 	if at == nil {
 		at = &shown{Names: []string{}}
 		l.certificates[name] = at
 	}
 	switch {
-	case errors.Is(err, anycert.ErrNotFound):
+	case absent:
 		at.known = true
 	case err != nil:
 		l.unknown = append(l.unknown, fmt.Sprintf("certificate %s: %v", name, err))

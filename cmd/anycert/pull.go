@@ -68,6 +68,11 @@ only when it was asked for by name.`,
   anycert pull --env prod --check`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			p.names = names
+			for _, name := range []string{"env", "dir", "out"} { // as of a variable of the shell that is not set
+				if flag := cmd.Flag(name); flag.Changed && flag.Value.String() == "" {
+					return fmt.Errorf("pull: --%s is empty: say which, or leave it out", name)
+				}
+			}
 			if p.env != "" && cmd.Flags().Changed("config") {
 				return errors.New("pull: --env and --config both say where the store is: use one of them")
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -56,10 +57,17 @@ func gitIgnores(ctx context.Context, root, path string) (bool, error) {
 	return git(ctx, root, "check-ignore", "--quiet", path)
 }
 
+// elsewhere are the variables by which git tells the hooks of a repository which that is.
+// We ask about the one that a file lies in.
+var elsewhere = []string{"GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_COMMON_DIR="}
+
 // git asks a question whose answer is an exit code. The work tree's own configuration
 // may name a command to run at each look, which is somebody else's.
 func git(ctx context.Context, root string, question ...string) (bool, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.fsmonitor=false", "-C", root}, question...)...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return slices.ContainsFunc(elsewhere, func(name string) bool { return strings.HasPrefix(variable, name) })
+	})
 	var exit *exec.ExitError
 	switch _, err := cmd.Output(); {
 	case err == nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/trusted"
 	"github.com/anycert/anycert/reconcile"
+	"github.com/anycert/anycert/sinks/file"
 	"github.com/anycert/anycert/sinks/file/render"
 )
 
@@ -145,7 +146,7 @@ func (r *rendering) one(ctx context.Context, store anycert.Store, file rendered,
 			return pulled{}, err
 		}
 	}
-	return file.put(filepath.Join(r.dir, marks), want, check)
+	return file.put(ctx, filepath.Join(r.dir, marks), want, check)
 }
 
 // read asks Vault for a field, once for all templates.
@@ -168,7 +169,7 @@ func (r *rendering) read(ctx context.Context, store anycert.Store, place string)
 }
 
 // put writes the file where it differs, or with check tells that it does.
-func (f rendered) put(memory string, want []byte, check bool) (pulled, error) {
+func (f rendered) put(ctx context.Context, memory string, want []byte, check bool) (pulled, error) {
 	dir, err := os.OpenRoot(filepath.Dir(f.path))
 	if errors.Is(err, os.ErrNotExist) && check {
 		return pulled{did: "behind", why: "it is missing", behind: true}, nil
@@ -185,6 +186,13 @@ func (f rendered) put(memory string, want []byte, check bool) (pulled, error) {
 		return pulled{}, err
 	}
 	defer remembered.Close()
+	if !check {
+		locked, err := file.Lock(ctx, remembered)
+		if err != nil {
+			return pulled{}, err
+		}
+		defer locked.Close()
+	}
 	sum := sha256.Sum256([]byte(f.path))
 	place := render.Place{Dir: dir, Name: f.name, Memory: remembered, Mark: hex.EncodeToString(sum[:16]) + ".json",
 		Owner: puller, Mode: 0o600, UID: -1, GID: -1}
@@ -195,7 +203,7 @@ func (f rendered) put(memory string, want []byte, check bool) (pulled, error) {
 	shown := seen.Info != nil && seen.Info.Mode().Perm() != 0o600
 	switch {
 	case seen.State == render.Foreign:
-		return pulled{}, fmt.Errorf("%w: anycert did not make it: move it away, or choose another --out", anycert.ErrRefused)
+		return pulled{}, fmt.Errorf("%w: anycert did not make it, or made it with another --dir: move it away, or choose another --out", anycert.ErrRefused)
 	case seen.State == render.Edited:
 		return pulled{}, fmt.Errorf("%w: somebody changed it since anycert made it: put the change into the template, or into another file, and remove this one", anycert.ErrRefused)
 	case seen.State == render.Same && !shown:

@@ -168,8 +168,8 @@ func (a *area) removeAll(certificate string) error {
 	return errors.Join(syncDir(a.private), syncDir(a.top))
 }
 
-// Probe tells whether the directory can be written, the password read and the
-// reload command found.
+// Probe tells whether the directory can be written, the password read, each template
+// rendered and the reload command found.
 func (s *Sink) Probe(ctx context.Context) error {
 	return s.wrap("trying", s.dir, s.probe(ctx))
 }
@@ -179,6 +179,9 @@ func (s *Sink) probe(ctx context.Context) error {
 		return err
 	}
 	if _, err := s.readPassword(ctx); err != nil {
+		return err
+	}
+	if err := s.tryTemplates(ctx); err != nil {
 		return err
 	}
 	if len(s.reload) > 0 {

@@ -99,6 +99,20 @@ func (s *Sink) render(ctx context.Context, certificate string) (files []rendered
 	return files
 }
 
+// tryTemplates renders every file and keeps none: what is wrong shows before a pass.
+func (s *Sink) tryTemplates(ctx context.Context) error {
+	for _, t := range s.templates {
+		parsed, err := t.parse()
+		if err == nil {
+			_, err = s.execute(ctx, t, parsed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t template) parse() (*render.Template, error) {
 	source, err := trusted.Read(t.file, render.MaxTemplate)
 	if err != nil {

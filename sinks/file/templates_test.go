@@ -113,6 +113,15 @@ func TestTemplateDelaysNoCertificate(t *testing.T) {
 	if got := deviations(t, s, "example"); !strings.Contains(got, "template: stunnel.conf cannot be rendered: ") {
 		t.Error(got)
 	}
+	if err := s.Probe(t.Context()); !errors.Is(err, anycert.ErrMalformed) || !strings.Contains(err.Error(), "range is not allowed") {
+		t.Errorf("what `check --connect` says: %v", err)
+	}
+	must(t, os.WriteFile(path, []byte(`{{ secret "other" }}`), 0o600))
+	if err := s.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), `has no secret "other"`) {
+		t.Errorf("what `check --connect` says: %v", err)
+	}
+	must(t, os.WriteFile(path, []byte(`{{ secret "psk" }}`), 0o600))
+	must(t, s.Probe(t.Context()))
 	must(t, os.Chmod(path, 0o666))
 	if got := deviations(t, s, "example"); !strings.Contains(got, "others may write it") {
 		t.Error(got)

@@ -46,29 +46,56 @@ func (s *Sink) Tell(ctx context.Context, target anycert.Target, event anycert.Ev
 	about := at.String() + " " + word.reason + " " + strconv.Itoa(event.Version)
 	now := time.Now()
 	said, write := s.voice.admit(at.namespace, about, now)
-	name := eventName(s.owner, at, about, said.first)
-	switch {
-	case !write:
+	if !write {
 		return nil
-	case said.count > 1:
-		err = s.cluster.repeatEvent(ctx, at, name, said.count, now)
-		if apierrors.IsNotFound(err) { // it has expired: the next one is made anew
-			s.voice.forget(about)
-			return nil
-		}
-	default:
-		if err := s.mayTell(ctx, at, now); err != nil {
-			return err
-		}
-		err = s.createEvent(ctx, at, name, word, target, event, said.first)
 	}
-	if apierrors.IsForbidden(err) {
-		return s.silence(at, now)
+	made := &eventsv1.Event{
+		TypeMeta:            metav1.TypeMeta{APIVersion: "events.k8s.io/v1", Kind: "Event"},
+		ObjectMeta:          metav1.ObjectMeta{Namespace: at.namespace, Name: eventName(s.owner, at, about, said.first)},
+		EventTime:           metav1.NewMicroTime(now),
+		ReportingController: prefix,
+		ReportingInstance:   s.manager,
+		Type:                word.kind,
+		Reason:              word.reason,
+		Action:              word.action,
+		Note:                note(target.Certificate, event),
 	}
-	if err != nil {
-		return s.cluster.explain(ctx, request{"tell", at}, err)
+	if err := s.say(ctx, at, said, made); err != nil {
+		s.voice.forget(about) // it is told when it comes up the next time
+		return err
 	}
 	return nil
+}
+
+// say counts up an Event that was made before, or makes it.
+func (s *Sink) say(ctx context.Context, at address, said saying, event *eventsv1.Event) error {
+	now := event.EventTime.Time
+	if said.count > 1 {
+		err := s.cluster.repeatEvent(ctx, at, event.Name, said.count, now)
+		if !apierrors.IsNotFound(err) { // else it has expired
+			return s.heard(ctx, at, now, err)
+		}
+	}
+	if err := s.mayTell(ctx, at, now); err != nil {
+		return err
+	}
+	secret, err := s.cluster.get(ctx, at)
+	if err != nil || secret == nil { // gone: there is nothing to speak about
+		return err
+	}
+	event.Regarding = corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: at.namespace, Name: at.name, UID: secret.UID}
+	return s.heard(ctx, at, now, s.cluster.createEvent(ctx, at, event))
+}
+
+// heard is what the API server's answer to an Event means.
+func (s *Sink) heard(ctx context.Context, at address, now time.Time, err error) error {
+	switch {
+	case err == nil, apierrors.IsAlreadyExists(err): // another process says the same
+		return nil
+	case apierrors.IsForbidden(err):
+		return s.silence(at, now)
+	}
+	return s.cluster.explain(ctx, request{"tell", at}, err)
 }
 
 // mayTell asks what we may do in a namespace, once in ten minutes: trying it would stand
@@ -100,33 +127,13 @@ const eventRule = `{apiGroups: [events.k8s.io], resources: [events], verbs: [cre
 
 // createEvent makes the first Event about something. Its name follows from what it is
 // about and from the hour: another process that says the same is told that it is there.
-func (s *Sink) createEvent(ctx context.Context, at address, name string, word eventWord, target anycert.Target, event anycert.Event, now time.Time) error {
-	secret, err := s.cluster.get(ctx, at)
-	if err != nil || secret == nil { // gone: there is nothing to speak about
+func (c *cluster) createEvent(ctx context.Context, at address, event *eventsv1.Event) error {
+	body, err := json.Marshal(event)
+	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(&eventsv1.Event{
-		TypeMeta:            metav1.TypeMeta{APIVersion: "events.k8s.io/v1", Kind: "Event"},
-		ObjectMeta:          metav1.ObjectMeta{Namespace: at.namespace, Name: name},
-		EventTime:           metav1.NewMicroTime(now),
-		ReportingController: prefix,
-		ReportingInstance:   s.manager,
-		Type:                word.kind,
-		Reason:              word.reason,
-		Action:              word.action,
-		Note:                note(target.Certificate, event),
-		Regarding: corev1.ObjectReference{APIVersion: "v1", Kind: "Secret",
-			Namespace: at.namespace, Name: at.name, UID: secret.UID},
-	})
-	if err != nil {
-		return fmt.Errorf("an Event about Secret %s cannot be encoded", at)
-	}
-	err = s.cluster.api.Post().AbsPath(eventsPath(at.namespace)).
+	return c.api.Post().AbsPath(eventsPath(at.namespace)).
 		SetHeader("Content-Type", "application/json").Body(body).MaxRetries(0).Do(quiet(ctx)).Error()
-	if apierrors.IsAlreadyExists(err) {
-		return nil
-	}
-	return err
 }
 
 // repeatEvent counts in an Event how often its matter was seen.

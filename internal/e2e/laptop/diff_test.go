@@ -120,6 +120,37 @@ func TestDiffOfConfigurationsAndPrefixes(t *testing.T) {
 	l.wants(l.run("diff", "--config", "one.yaml", "prefix:anycert", "prefix:staging"), 2, "example certificate has it -")
 
 	l.Must(l.Vault.WritePolicy(t.Context(), "laptop", `path "secret/metadata/anycert/certs" { capabilities = ["list"] }`))
-	l.wants(l.run("diff", "prod", "prod"), 1, "could not be told: certificate example: ", "permission denied")
+	l.wants(l.run("diff", "prod", "prod"), 1, "could not be told: certificate example: ", "permission denied", "0 certificates the same")
 	l.wants(l.run("diff", "prod", "staging"), 1, "staging: could not be told: listing its certificates: ")
+}
+
+// What an environment pulls is no word on what its store has: both stores are asked for
+// whatever one of the two sides has.
+func TestDiffAsksForWhatIsNotPulled(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	environments := l.read(".config/anycert/environments.yaml")
+	l.write(".config/anycert/environments.yaml", strings.Replace(environments, "dir: ~/certs", "dir: ~/certs\n    certificates: [example]", 1))
+	for _, name := range []string{"example", "shop"} {
+		pair := testenv.IssueFrom(t, l.Strangers, certs.Options{Names: []string{name + ".example.com"}})
+		l.put("anycert", name, pair)
+		l.put("staging", name, pair)
+	}
+	l.wants(l.run("diff", "prod", "staging"), 0, "2 certificates the same")
+	l.put("staging", "beta", testenv.IssueFrom(t, l.Strangers, certs.Options{Names: []string{"beta.example.com"}}))
+	l.wants(l.run("diff", "prod", "staging"), 2, "beta certificate - has it", "2 certificates the same")
+	l.wants(l.run("diff", "staging", "prod"), 2, "beta certificate has it -", "2 certificates the same")
+}
+
+// A file that lies where one happens to be does not pass for an environment: it would
+// decide whom the token is shown to.
+func TestDiffTakesNoFileForAnEnvironment(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	text := strings.NewReplacer("%ADDRESS%", "http://127.0.0.1:1", "%DOMAINS%", "example.com", "%DIR%", "/etc/x").Replace(declared)
+	l.write("prod", text)
+	l.wants(l.run("diff", "prod", "prod"), 0, "1 certificate the same")
+	l.wants(l.run("diff", "./prod", "prod"), 1, "./prod: could not be told: certificate example: ", "127.0.0.1:1")
+	l.write("test", text)
+	l.wants(l.run("diff", "test", "prod"), 1, `no environment "test"`, "the file here is named ./test")
 }

@@ -1,6 +1,8 @@
 package laptop
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -23,6 +25,8 @@ certificates:
   - {name: example, domains: [example.com]}
 sinks:
   - {name: prod, type: kubernetes, certificates: ["*"], config: { {{.Reach "prod" .Token}}, namespaces: [web]}}
+reconcile: {schedule: "@every 5s"}
+http: {listen: "127.0.0.1:0"}
 `
 
 // cluster is a world in which anycert has exactly the rights that it prints.
@@ -31,9 +35,10 @@ type cluster struct {
 	config string
 }
 
-func newCluster(t *testing.T) cluster {
+func newCluster(t *testing.T, options world.Options) cluster {
 	t.Helper()
-	w := world.New(t, world.Options{Clusters: []string{"prod"}})
+	options.Clusters = []string{"prod"}
+	w := world.New(t, options)
 	w.Must(w.Clusters["prod"].CreateNamespaces(t.Context(), "anycert", "web"))
 	if got := w.Kubectl("prod", "", "-n", "anycert", "create", "serviceaccount", "anycert"); got.Code != 0 {
 		t.Fatal(got)
@@ -78,14 +83,24 @@ func (c cluster) events() (all []eventsv1.Event) {
 	return list.Items
 }
 
-// says fails unless there are n Events, and one of a reason whose note holds a text.
+// says fails unless there are n Events, and one of a reason whose note holds a text. What
+// is said again in another hour of the clock is another Event, and counts as one.
 func (c cluster) says(n int, reason, text string) {
 	c.T.Helper()
 	all := c.events()
+	counted, said := 0, false
+	hours := map[string]time.Time{}
 	for _, event := range all {
-		if event.Reason == reason && strings.Contains(event.Note, text) && len(all) == n {
-			return
+		about, _, _ := strings.Cut(event.Note, ": ")
+		hour := event.EventTime.Truncate(time.Hour)
+		if was, known := hours[event.Reason+about]; !known || was.Equal(hour) {
+			counted++
 		}
+		hours[event.Reason+about] = hour
+		said = said || event.Reason == reason && strings.Contains(event.Note, text)
+	}
+	if said && counted == n {
+		return
 	}
 	c.T.Errorf("want %d Events and a %s with %q, there are:", n, reason, text)
 	for _, event := range all {
@@ -93,10 +108,101 @@ func (c cluster) says(n int, reason, text string) {
 	}
 }
 
+// passes waits until the daemon has looked at our Secret n times more.
+func (c cluster) passes(d *world.Daemon, n int) {
+	c.T.Helper()
+	m := c.Now()
+	d.Await("makes passes", func() error {
+		looks := 0
+		for _, r := range c.ClusterSince(m, "prod") {
+			if r.Verb == "get" && r.Name == "example-tls" {
+				looks++
+			}
+		}
+		if looks < n {
+			return fmt.Errorf("it looked %d times", looks)
+		}
+		return nil
+	})
+}
+
+// holds waits until the Secret holds a pair.
+func (c cluster) holds(d *world.Daemon, pair certs.Pair) {
+	c.T.Helper()
+	d.Await("has pushed", func() error {
+		if chain, _ := c.InCluster("prod", "web", "example-tls"); !bytes.Equal(chain, pair.ChainPEM) {
+			return errors.New("the Secret holds another certificate")
+		}
+		return nil
+	})
+}
+
+// Somebody else keeps changing the Secret back, then the store goes back: both are told
+// once, however many passes the daemon makes, in every place where people look.
+func TestEventsOfADaemon(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, world.Options{Raft: true})
+	issue := func() certs.Pair {
+		return testenv.IssueFrom(t, c.Strangers, certs.Options{Names: []string{"example.com"}})
+	}
+	first, second, rival := issue(), issue(), issue()
+	c.Put("example", first)
+	d := c.Daemon(c.config)
+	c.holds(d, first)
+	for range 3 {
+		secrets := c.Clusters["prod"].Client().CoreV1().Secrets("web")
+		secret, err := secrets.Get(t.Context(), "example-tls", metav1.GetOptions{})
+		c.Must(err)
+		secret.Data["tls.crt"], secret.Data["tls.key"] = rival.ChainPEM, rival.KeyPEM
+		_, err = secrets.Update(t.Context(), secret, metav1.UpdateOptions{FieldManager: "cert-manager"})
+		c.Must(err)
+		c.holds(d, first)
+	}
+	c.passes(d, 1)
+	c.says(2, "Contested", "version 1 of certificate example was pushed once more: ")
+	c.says(2, "Contested", "contested by cert-manager, 2 times within the hour: let one of the two go")
+	m := c.Now()
+	c.passes(d, 2)
+	c.WroteNothing("passes in which nobody changed anything", m)
+
+	snapshot, err := c.Vault.Snapshot(t.Context())
+	c.Must(err)
+	until := time.Now().Truncate(time.Second).Add(time.Second) // marks know whole seconds
+	time.Sleep(time.Until(until))
+	c.Put("example", second)
+	c.holds(d, second)
+	c.Must(c.Vault.Restore(t.Context(), snapshot))
+	d.Await("holds", func() error {
+		if got := c.Kubectl("prod", "", "-n", "web", "get", "events", "--field-selector", "reason=Held"); !got.Says("secret/example-tls") {
+			return errors.New(got.String())
+		}
+		return nil
+	})
+	m = c.Now()
+	c.passes(d, 2)
+	c.WroteNothing("passes in which it is held", m)
+	c.says(4, "Pushed", "version 2 of certificate example was pushed: ")
+	c.says(4, "Held", "version 1 of certificate example is not pushed: ")
+
+	keys, err := leak.New(leak.Secret{Name: "the first key", PEM: first.KeyPEM}, leak.Secret{Name: "the second", PEM: second.KeyPEM}, leak.Secret{Name: "the rival's", PEM: rival.KeyPEM})
+	c.Must(err)
+	if found := keys.Bytes("Events", []byte(fmt.Sprint(c.events()))); len(found) > 0 {
+		t.Error(found)
+	}
+	for _, look := range [][]string{
+		{"events", "--for", "secret/example-tls"},
+		{"get", "events", "--field-selector", "involvedObject.kind=Secret,involvedObject.name=example-tls"},
+	} {
+		if got := c.Kubectl("prod", "", append([]string{"-n", "web"}, look...)...); got.Code != 0 || !got.Says("Contested") || !got.Says("Held") {
+			t.Error(got)
+		}
+	}
+}
+
 // What a pass did is told in the namespace; a pass that did nothing says nothing.
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := newCluster(t, world.Options{})
 	pair := testenv.IssueFrom(t, c.Strangers, certs.Options{Names: []string{"example.com"}})
 	c.Put("example", pair)
 	c.Kept(c.Report(0, c.config, "sync"))
@@ -137,7 +243,7 @@ func TestEvents(t *testing.T) {
 // The right is optional: without it nothing fails, and it is said where one looks for it.
 func TestEventsWithoutTheRight(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := newCluster(t, world.Options{})
 	if got := c.Run(c.config, "check", "--connect"); got.Code != 0 || !strings.Contains(got.Stdout, "sink prod: ok\n") {
 		t.Error(got)
 	}
@@ -153,6 +259,10 @@ func TestEventsWithoutTheRight(t *testing.T) {
 	}
 	if got.Code != 0 || strings.Count(got.Stderr, "the people at a sink could not be told") != 1 || !got.Says("verbs: [create, patch]") {
 		t.Error(got)
+	}
+	c.Put("example", testenv.IssueFrom(t, c.Strangers, certs.Options{Names: []string{"example.com"}}))
+	if got := c.Run(c.config, "sync"); got.Code != 0 || !got.Says("replaced") || got.Says("Event") || got.Says("could not be told") {
+		t.Errorf("without debug, of what nobody has to allow: %v", got)
 	}
 	if all := c.events(); len(all) != 0 {
 		t.Errorf("there are Events: %v", all)

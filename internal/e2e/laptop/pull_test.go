@@ -82,6 +82,9 @@ func TestPullTemplatesThatFail(t *testing.T) {
 	if got := l.read("made/y.conf") + l.read("y.conf"); got != "by handmine" {
 		t.Errorf("%q", got)
 	}
+	l.wants(l.run("pull", "--env", "prod", "--template", path, "--out", "other"), 0, "y.conf written")
+	l.write("y.conf.tmpl", "b")
+	l.wants(l.run("pull", "--env", "prod", "--template", path, "--out", "other", "--dir", "else"), 1, "y.conf refused", "or made it with another --dir")
 	l.Must(os.Chmod(path, 0o666))
 	l.wants(l.run("pull", "--env", "prod", "--template", path, "--out", "made"), 1, "others may write it")
 }
@@ -107,6 +110,11 @@ func TestPullRefusesGit(t *testing.T) {
 	l.wants(l.run(args...), 0, ".env written")
 	git("add", "-f", ".env")
 	l.wants(l.run(args...), 1, "git tracks .env in "+l.home+"/site")
+	// Git tells the hooks of a repository by variables which it is: another one than this.
+	git("init", "-q", l.home+"/other")
+	cmd := l.atHome(l.Program(l.Binary, args...))
+	cmd.Env = append(cmd.Env, "GIT_DIR="+l.home+"/other/.git")
+	l.wants(l.Do(cmd), 1, "git tracks .env in "+l.home+"/site")
 }
 
 // Where the store is has to be clear, and the file of environments one's own.
@@ -116,6 +124,9 @@ func TestEnvironments(t *testing.T) {
 	file := filepath.Join(l.home, ".config/anycert/environments.yaml")
 	l.wants(l.run("pull", "--env", "test"), 1, `has no environment "test": there is prod, staging`)
 	l.wants(l.run("pull", "--env", "prod", "--config", "x.yaml"), 1, "--env and --config both say where the store is")
+	for _, flag := range []string{"--env", "--dir", "--out"} { // "$VARIABLE" that is not set
+		l.wants(l.run("pull", flag, ""), 1, flag+" is empty: say which, or leave it out")
+	}
 	l.wants(l.run("__complete", "pull", "--env", ""), 0, "prod staging")
 	l.Must(os.Chmod(file, 0o666))
 	l.wants(l.run("pull", "--env", "prod"), 1, "others may write it (mode 0666)")
