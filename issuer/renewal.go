@@ -19,7 +19,7 @@ const short = 10 * 24 * time.Hour
 // left then; else when a third of its lifetime is left, or half of one below ten days.
 // That needs no change as lifetimes shrink. One with a canary is renewed when two fifths
 // of its lifetime are left, whatever the CA advises for later: what has less than a third
-// left does not wait for a canary.
+// left does not wait for a canary. What somebody went back to is left alone for a day.
 func (i *Issuer) Renewal(certificate anycert.Certificate, entry *anycert.Entry, now time.Time) anycert.Renewal {
 	known, _ := i.outlooks.get(certificate.Name)
 	renewal := i.renewal(certificate, entry, known.outlook, now)
@@ -47,6 +47,7 @@ func (i *Issuer) renewal(certificate anycert.Certificate, entry *anycert.Entry, 
 	if early := entry.Leaf.NotAfter.Add(-lifetime(entry.Leaf) * 2 / 5); certificate.Canary && early.Before(usual.At) {
 		usual = moment{At: early, Reason: "two fifths of its lifetime are left, and its canary goes first"}
 	}
+	usual = usual.afterRollback(entry)
 	urgency := usual.near(entry.Leaf, now)
 	if request := i.requested(certificate.Name, entry.Version); request != nil {
 		return asked(*request, urgency, now)
@@ -87,6 +88,22 @@ func byLifetime(leaf *x509.Certificate) moment {
 		left, reason = lifetime(leaf)/2, "half of its lifetime is left"
 	}
 	return moment{At: leaf.NotAfter.Add(-left), Reason: reason}
+}
+
+// rest is how long what somebody went back to is left alone.
+const rest = 24 * time.Hour
+
+// afterRollback gives who went back a day to mend what the next one would bring again,
+// as far as a fifth of the lifetime, or the CA's window, is left then.
+func (m moment) afterRollback(entry *anycert.Entry) moment {
+	at := entry.Time.Add(rest)
+	if !m.ends.IsZero() && m.ends.Before(at) {
+		at = m.ends
+	}
+	if !entry.Origin.IsRollback() || !at.After(m.At) || at.After(latest(entry.Leaf)) {
+		return m
+	}
+	return moment{At: at, Reason: "somebody went back to it, and has a day to mend what the next one would bring again", ends: m.ends}
 }
 
 // near is the urgency that time alone gives: a renewal that has lost half of the time

@@ -11,7 +11,7 @@ import (
 // everything through.
 type Brake struct {
 	Percent int // of the valid certificates at all targets
-	Targets int // with fewer valid ones nothing is braked
+	Targets int // with fewer nothing is braked
 }
 
 // fresh is for how long a version is one that its issuer just made. A sink that was away
@@ -53,14 +53,15 @@ func (h *Hub) brake(agent Agent, look assessment, promises []*Promise) {
 	if len(mine) == 0 {
 		return
 	}
-	sudden, valid := h.elsewhere(agent, look)
+	sudden, valid, targets := h.elsewhere(agent, look)
+	targets += len(promises)
 	for _, p := range promises {
 		if p.sighting.valid() {
 			valid++
 		}
 	}
 	sudden += len(mine)
-	if valid < h.Brake.Targets || sudden*100 <= valid*h.Brake.Percent {
+	if targets < h.Brake.Targets || sudden*100 <= valid*h.Brake.Percent {
 		return
 	}
 	for _, p := range mine {
@@ -72,12 +73,13 @@ func (h *Hub) brake(agent Agent, look assessment, promises []*Promise) {
 
 // elsewhere counts at the other sinks that the pass is about, by what was last seen there
 // and the store says now.
-func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid int) {
+func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid, targets int) {
 	for _, agent := range h.Agents {
 		if agent.Name == but.Name || agent.Suspended || !look.only.sink(agent.Name) {
 			continue
 		}
 		promises := h.seen.at(agent.Name)
+		targets += len(promises)
 		for i := range promises {
 			s := promises[i].sighting
 			if known, asked := look.truth[promises[i].Certificate]; asked {
@@ -96,7 +98,7 @@ func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid int) {
 			}
 		}
 	}
-	return sudden, valid
+	return sudden, valid, targets
 }
 
 // writer says who wrote a version, and when.

@@ -172,19 +172,42 @@ func (h *Hub) consult(ctx context.Context, look assessment, promises []Promise) 
 	wait.Wait()
 }
 
+// reloading is for how long a server that was just pushed to may go on serving what it
+// had: nginx answers a reload before it has done it.
+const reloading = 5 * time.Second
+
 // witnessCanary looks at what the world is served of the versions that a canary holds,
-// where nobody did.
+// where nobody has seen that it is well; for a while where they were just pushed.
 func (h *Hub) witnessCanary(ctx context.Context, agent Agent) {
-	var due []Promise
-	for _, c := range agent.Certificates {
-		for _, p := range h.seen.of(agent.Name, c.Name) {
-			if p.Verdict == Kept && len(p.endpoints) > 0 && p.Wire == nil {
-				due = append(due, p)
+	end := time.Now().Add(reloading)
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		var due []Promise
+		pushed := false
+		for _, c := range agent.Certificates {
+			for _, p := range h.seen.of(agent.Name, c.Name) {
+				if p.Verdict == Kept && len(p.endpoints) > 0 && (p.Wire == nil || !p.Wire.well()) {
+					due = append(due, p)
+					pushed = pushed || p.Pushed
+				}
 			}
 		}
+		if len(due) == 0 {
+			return
+		}
+		h.lookAtWire(ctx, due, func(p Promise) *anycert.Entry { return p.sighting.known.Entry }).conclude(due)
+		h.seen.witness(agent.Name, due)
+		passing := slices.ContainsFunc(due, func(p Promise) bool {
+			return p.Wire != nil && (p.Wire.State == WireBehind || p.Wire.State == WireUnseen)
+		})
+		if !pushed || !passing || time.Now().After(end) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
 	}
-	h.lookAtWire(ctx, due, func(p Promise) *anycert.Entry { return p.sighting.known.Entry }).conclude(due)
-	h.seen.witness(agent.Name, due)
 }
 
 // awaited are the certificates that other sinks wait with for a canary.

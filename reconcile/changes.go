@@ -49,10 +49,12 @@ func (c *changes) promise(p Promise) {
 		attrs = append(attrs, "reason", p.Reason)
 	}
 	c.recent.add(p.change(PromiseChange, string(p.Verdict), p.Reason))
-	switch p.Verdict {
-	case Kept:
+	switch {
+	case p.Verdict == Kept:
 		c.log.Info("promise kept again", attrs...)
-	case Waiting:
+	case p.follows: // as each renewal does
+		c.log.Info("promise waits", attrs...)
+	case p.Verdict == Waiting:
 		c.log.Warn("promise waits", attrs...)
 	default:
 		c.log.Error("promise "+string(p.Verdict), attrs...)

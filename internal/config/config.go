@@ -87,8 +87,9 @@ type Certificate struct {
 	ReuseKey bool `yaml:"reuse_key"`
 	// Suspend freezes it: it is neither issued nor pushed.
 	Suspend bool `yaml:"suspend"`
-	// Verify lists where the world is served it, whichever sink is behind that; false:
-	// nobody looks there. Default: what its sinks say.
+	// Verify lists where the world is served it, whichever sink is behind that, but for
+	// a canary, which has its own; false: nobody looks there. Default: what its sinks
+	// say.
 	Verify Verify `yaml:"verify"`
 }
 
@@ -138,8 +139,7 @@ type Brake struct {
 	// Percent is the share of the valid certificates at all targets; 100 lets
 	// everything through. Default: 30.
 	Percent *int `yaml:"percent"`
-	// Targets is how many valid certificates there must be at all targets for the brake
-	// to count. Default: 10.
+	// Targets is how many targets there must be for the brake to count. Default: 10.
 	Targets *int `yaml:"targets"`
 }
 

@@ -126,7 +126,9 @@ func (c *Config) endpointsOf(sink Sink, opened anycert.Sink, roots map[string]*x
 				listed[certificate.Name] = append(listed[certificate.Name], endpoint)
 			}
 		}
-		listed[certificate.Name] = append(listed[certificate.Name], certificate.Verify...)
+		if !sink.Canary { // the others are behind that as well, and follow the canary
+			listed[certificate.Name] = append(listed[certificate.Name], certificate.Verify...)
+		}
 	}
 	fronted, derives := opened.(anycert.Fronted)
 	some := derives || slices.ContainsFunc(c.Certificates, func(c Certificate) bool { return len(listed[c.Name]) > 0 })
