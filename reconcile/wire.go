@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -102,7 +103,7 @@ func judgeAddress(entry anycert.Entry, s anycert.Served, now time.Time) WireAddr
 	}
 	leaf := s.Chain[0]
 	digest := anycert.DigestOf(s.Chain)
-	a.Digest, a.Serial, a.Issuer = digest.String(), leaf.SerialNumber.String(), leaf.Issuer.CommonName
+	a.Digest, a.Serial, a.Issuer = digest.String(), leaf.SerialNumber.String(), brief(leaf.Issuer.CommonName)
 	end := leaf.NotAfter.UTC()
 	a.NotAfter = &end
 	same := entry.Leaf.Equal(leaf)
@@ -147,7 +148,7 @@ func gap(s anycert.Served, now time.Time) string {
 	case len(s.Chain) == 1 && !leaf.IsCA && (s.Endpoint.Roots != nil || len(leaf.IssuingCertificateURL) > 0) && !selfSigned(leaf):
 		return "the chain lacks its intermediate, in the store as well: the certificate is served alone"
 	case s.Endpoint.Roots != nil:
-		return "the chain does not lead to a root of ca_bundle: " + err.Error()
+		return "the chain does not lead to a root of ca_bundle: " + brief(err.Error())
 	}
 	return ""
 }
@@ -163,16 +164,25 @@ func names(leaf *x509.Certificate) string {
 	case n == 0:
 		return "no name"
 	case n > few:
-		return fmt.Sprintf("%s and %d more", strings.Join(leaf.DNSNames[:few], ", "), n-few)
+		return brief(fmt.Sprintf("%s and %d more", strings.Join(leaf.DNSNames[:few], ", "), n-few))
 	}
-	return strings.Join(leaf.DNSNames, ", ")
+	return brief(strings.Join(leaf.DNSNames, ", "))
 }
 
 func by(leaf *x509.Certificate) string {
 	if leaf.Issuer.CommonName == "" {
 		return ""
 	}
-	return ", issued by " + leaf.Issuer.CommonName
+	return ", issued by " + brief(leaf.Issuer.CommonName)
+}
+
+// long is what a name or a word is not, and what a key is in hex or base64.
+var long = regexp.MustCompile(`[A-Za-z0-9+/=_]{31,}`)
+
+// brief is a text that a server chose. One that was given a key could show it there, so
+// that of anything as long as a piece of a key only the beginning is told.
+func brief(text string) string {
+	return long.ReplaceAllStringFunc(text, func(word string) string { return word[:8] + "…" })
 }
 
 // differences says once what several addresses of an endpoint have in common:

@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
@@ -97,6 +99,29 @@ func TestJudgeWire(t *testing.T) {
 	}
 	if got := judgeWire(entry, nil, now); got != nil {
 		t.Errorf("nobody looked, and it says %+v", got)
+	}
+}
+
+// A server that was given a key could show it in its certificate: what it chose to say is
+// told, but nothing that is as long as a piece of a key.
+func TestWireTellsNoKeys(t *testing.T) {
+	const asHex, asBase64, id = "9f86d081884c7d659a2feaa0c55ad015", "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=", "d8a928b2043db77e340b523547bf16cb4aa483f0"
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: begun.AddDate(0, -1, 0), NotAfter: begun.AddDate(0, 1, 0),
+		Issuer: pkix.Name{CommonName: "Example CA " + asBase64}, DNSNames: []string{asHex + ".example.com", "app.example.com"}}
+	for name, want := range map[string]string{"app.example.com": "Example CA n4bQgYhM…", "other.example.com": "but for 9f86d081….example.com, app.example.com"} {
+		got := judgeAddress(anycert.Entry{Leaf: new(x509.Certificate)}, shows(anycert.Endpoint{Address: "192.0.2.7:443", ServerName: name}, "192.0.2.7", leaf), begun)
+		said := got.Text + " " + got.Issuer
+		if !strings.Contains(said, want) || strings.Contains(said, asHex) || strings.Contains(said, asBase64[8:24]) {
+			t.Errorf("for %s it says %q, want %q", name, said, want)
+		}
+	}
+	for _, text := range []string{"Let's Encrypt E5", "Kubernetes Ingress Controller Fake Certificate", "customer-00001-internal-production-2.eu-central-1.example.com"} {
+		if got := brief(text); got != text {
+			t.Errorf("%q is told as %q", text, got)
+		}
+	}
+	if got := brief("Company CA " + id); got != "Company CA d8a928b2…" {
+		t.Error(got)
 	}
 }
 

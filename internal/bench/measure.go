@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ type result struct {
 	cpu          float64 // seconds a pass
 	resident     float64 // MiB, at the end
 	peak         float64 // MiB
+	page         page    // the status page
 }
 
 func measure(ctx context.Context, dir, binary string, n int) (result, error) {
@@ -63,8 +65,48 @@ func measure(ctx context.Context, dir, binary string, n int) (result, error) {
 	}
 	r.cpu = (cpu(d.PID()) - before) / passes
 	r.resident, r.peak = memory(d.PID())
+	if r.page, err = look(ctx, d); err != nil {
+		return result{}, err
+	}
 	r.perPass, err = w.requests(vault, kube)
 	return r, err
+}
+
+// page is what it costs to look at the status page.
+type page struct {
+	firstByte time.Duration // the shortest of looks
+	size      int           // bytes
+	cpu       float64       // seconds a look
+	resident  float64       // MiB, after the last of looks
+}
+
+// looks is how often the page is asked for, one after the other.
+const looks = 50
+
+func look(ctx context.Context, d *program.Daemon) (page, error) {
+	p := page{firstByte: time.Hour}
+	before := cpu(d.PID())
+	for range looks {
+		began := time.Now()
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.URL, nil)
+		if err != nil {
+			return page{}, err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return page{}, err
+		}
+		p.firstByte = min(p.firstByte, time.Since(began))
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK {
+			return page{}, fmt.Errorf("the status page: %s, %w", response.Status, err)
+		}
+		p.size = len(text)
+	}
+	p.cpu = (cpu(d.PID()) - before) / looks
+	p.resident, _ = memory(d.PID())
+	return p, nil
 }
 
 // untilReady waits until every promise is kept.
@@ -156,4 +198,8 @@ func print(w io.Writer, results []result) {
 	row("an unchanged pass, CPU s", "%.2f", func(r result) float64 { return r.cpu })
 	row("resident memory, MiB", "%.0f", func(r result) float64 { return r.resident })
 	row("peak memory, MiB", "%.0f", func(r result) float64 { return r.peak })
+	row("the status page, first byte, ms", "%.1f", func(r result) float64 { return float64(r.page.firstByte.Microseconds()) / 1000 })
+	row("the status page, KiB", "%.0f", func(r result) float64 { return float64(r.page.size) / 1024 })
+	row("the status page, CPU ms", "%.1f", func(r result) float64 { return 1000 * r.page.cpu })
+	row("resident memory after 50 looks at it, MiB", "%.0f", func(r result) float64 { return r.page.resident })
 }

@@ -107,7 +107,20 @@ func newSinkRow(s reconcile.SinkView, now time.Time) sinkRow {
 		r.State = "no certificate belongs here"
 	}
 	r.Bars, r.Text = chart(s.Passes)
+	if failing := failed(s.Passes); failing > 0 { // a colour is not all that says it
+		r.Last += "; " + number(failing) + " of the last " + number(len(s.Passes)) + " left something failing"
+	}
 	return r
+}
+
+// failed counts the passes that left something failing.
+func failed(passes []reconcile.Pass) (n int) {
+	for _, p := range passes {
+		if p.Failing > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // chart draws passes, the last at the right.

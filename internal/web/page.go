@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/anycert/anycert/reconcile"
@@ -39,7 +40,8 @@ const (
 func newPages(health Health, build Build) *pages {
 	p := &pages{health: health, build: build, styles: addressOfAsset("page.css"), script: addressOfAsset("page.js")}
 	p.templates = template.Must(template.New("").Funcs(template.FuncMap{
-		"stamp": stamp, "machine": machine,
+		"stamp": stamp, "machine": machine, "number": number,
+		"list": func(words []string) string { return strings.Join(words, ", ") },
 	}).ParseFS(assets, "assets/*.html"))
 	return p
 }

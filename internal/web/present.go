@@ -64,7 +64,7 @@ func (s summary) Tone() reconcile.State {
 // Counts is how the promises stand.
 func (s summary) Counts() string {
 	if s.Promises == 0 {
-		return "no promise was looked at yet"
+		return "No promise was looked at yet"
 	}
 	return plural(s.Promises, "promise") + ": " + verdicts(s.Verdicts)
 }
@@ -140,8 +140,8 @@ type row struct {
 	Expired bool
 	Renews  string
 	Counts  string
-	Trouble []promiseRow // the first promises that are not well
-	Others  int          // promises that are not well either
+	Trouble []promiseRow // the first promises that are not kept, or not what the world is served
+	Others  int          // such promises beside those
 }
 
 // namesInRow is how many names are shown of a certificate in a list.
@@ -157,9 +157,13 @@ func newRow(c *reconcile.CertificateView, now time.Time) row {
 	for _, p := range byConcern(c.Promises) {
 		count[p.Verdict]++
 		switch {
-		case !p.Ill():
+		case !p.Ill() && p.Verdict == reconcile.Kept:
 		case len(r.Trouble) < promisesInRow:
-			r.Trouble = append(r.Trouble, newPromiseRow(p, now))
+			shown := newPromiseRow(p, now)
+			if shown.Text == c.Problem { // it stands above already
+				shown.Text = ""
+			}
+			r.Trouble = append(r.Trouble, shown)
 		default:
 			r.Others++
 		}

@@ -13,6 +13,9 @@
   {{- if $config -}}
     {{- fail "config and existingConfigMap are both set: keep one of them" -}}
   {{- end -}}
+  {{- if include "anycert.page" . | fromJson -}}
+    {{- fail "existingConfigMap is set, so that the chart cannot say there who may see the status page: write http into it, mount the token with credentials, and leave out all below page but service" -}}
+  {{- end -}}
 {{- else if not $config -}}
   {{- fail "there is no configuration: set config to what docs/config.md describes, or existingConfigMap to the name of a ConfigMap with the key config.yaml" -}}
 {{- else -}}
@@ -21,17 +24,35 @@
 {{- toJson $config -}}
 {{- end -}}
 
-{{- /* The text of config.yaml; empty with existingConfigMap. One thing is filled in:
-where the pod finds the token for Vault's method kubernetes. */ -}}
+{{- /* The text of config.yaml; empty with existingConfigMap. Two things are filled in:
+where the pod finds the token for Vault's method kubernetes, and who may see the page. */ -}}
 {{- define "anycert.config" -}}
 {{- $config := include "anycert.given" . | fromJson -}}
 {{- $auth := (($config.store).vault).auth | default dict -}}
 {{- if and (eq ($auth.method | default "") "kubernetes") (not $auth.token_path) -}}
 {{- $_ := set $auth "token_path" (printf "%s/token" (include "anycert.vaultTokenDir" .)) -}}
 {{- end -}}
+{{- $page := include "anycert.page" . | fromJson -}}
+{{- if and $config $page -}}
+{{- $_ := set $config "http" (merge $page ($config.http | default dict)) -}}
+{{- end -}}
 {{- if $config -}}
 {{- toYaml $config -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "anycert.pageDir" -}}/etc/anycert/page{{- end -}}
+
+{{- /* What the values below page say of http in the configuration, as JSON. */ -}}
+{{- define "anycert.page" -}}
+{{- $page := dict -}}
+{{- with .Values.page -}}
+  {{- if .token -}}{{- $_ := set $page "token" (dict "file" (printf "%s/token" (include "anycert.pageDir" .))) -}}{{- end -}}
+  {{- range $value, $field := dict "hosts" "hosts" "proxies" "proxies" "proxyHeader" "proxy_header" -}}
+    {{- with get $.Values.page $value -}}{{- $_ := set $page $field . -}}{{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $page -}}
 {{- end -}}
 
 {{- /* What can be seen to be wrong before a pod starts. The rest is found by `anycert check`. */ -}}
@@ -48,6 +69,11 @@ where the pod finds the token for Vault's method kubernetes. */ -}}
 {{- end -}}
 {{- if ($config.http).listen -}}
   {{- fail "config.http.listen is set: probes and metrics listen where the value port says; leave it out" -}}
+{{- end -}}
+{{- range $field, $_ := include "anycert.page" . | fromJson -}}
+  {{- if get ($config.http | default dict) $field -}}
+    {{- fail (printf "config.http.%s is set, and below page as well: keep one of them" $field) -}}
+  {{- end -}}
 {{- end -}}
 {{- if and $config.store.local (not .Values.extraVolumeMounts) -}}
   {{- fail "config.store.local would keep the only truth in a pod, which forgets it: use store.vault, or mount a volume for it with extraVolumes and extraVolumeMounts" -}}

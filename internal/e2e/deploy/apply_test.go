@@ -25,7 +25,7 @@ import (
 func TestChartOnARealAPIServer(t *testing.T) {
 	w := world.New(t, world.Options{Clusters: []string{"hub"}})
 	prepareCluster(w)
-	for _, set := range []string{"follower", "hub", "existing"} {
+	for _, set := range []string{"follower", "hub", "existing", "page"} {
 		rendered := w.Helm("template", "anycert", chart(w), "--namespace", "anycert", "--values", values(w, set))
 		must(t, rendered)
 		applied := w.Kubectl("hub", rendered.Stdout, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
@@ -34,17 +34,23 @@ func TestChartOnARealAPIServer(t *testing.T) {
 			t.Errorf("values %q: %s", set, applied.Stderr)
 		}
 	}
-	release := func(verb ...string) {
+	release := func(verb ...string) (notes string) {
 		t.Helper()
 		result := w.Helm(append(verb, "--namespace", "anycert", "--kubeconfig", w.Clusters["hub"].Kubeconfig)...)
 		must(t, result)
 		if strings.Contains(result.Stderr, "warn") || strings.Contains(result.Stderr, "W1") {
 			t.Errorf("helm %s warns: %s", verb[0], result.Stderr)
 		}
+		return result.Stdout
 	}
 	release("install", "anycert", chart(w), "--values", values(w, "follower"))
 	isAdmitted(w, "anycert")
 	release("upgrade", "anycert", chart(w), "--values", values(w, "hub"))
+	isAdmitted(w, "anycert")
+	notes := release("upgrade", "anycert", chart(w), "--values", values(w, "page"))
+	if want := `get secret anycert-page -o go-template='{{index .data "status" | base64decode}}'`; !strings.Contains(notes, want) {
+		t.Errorf("helm does not say %s:\n%s", want, notes)
+	}
 	isAdmitted(w, "anycert")
 	release("rollback", "anycert", "1")
 	release("upgrade", "anycert", chart(w), "--values", values(w, "existing"))

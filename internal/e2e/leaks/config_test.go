@@ -16,6 +16,8 @@ type settings struct {
 	Issued []string // names of certificates that are ordered
 	ByAPI  []string // those whose challenges are set by a DNS provider's API
 	Sinks  bool     // all of them, else the files alone
+	Wire   bool     // a server is looked at that shows a key in its certificate
+	Broken bool     // a template of the file sink fails in its middle
 }
 
 const configuration = `version: 1
@@ -37,7 +39,7 @@ issuers:
       resolvers: ["{{.DNS.Addr}}"]
       propagation: resolvers
 certificates:
-  - {name: planted-ec, domains: [ec.example.com]}
+  - {name: planted-ec, domains: [ec.example.com]{{if .Wire}}, verify: [{address: "{{.Shower}}", server_name: ec.example.com}]{{end}}}
   - {name: planted-rsa, domains: [rsa.example.com]}
 {{- range .Issued}}
 {{- $domain := "example.com"}}{{if ne . "example"}}{{$domain = printf "%s.example.com" .}}{{end}}
@@ -66,9 +68,17 @@ sinks:
   - name: nginx
     type: file
     certificates: ["*"]
-    config: {dir: {{.Files}}, reload: [{{.Dir}}/reload.sh]}
-reconcile: {schedule: "@every 5s"}
-http: {listen: "127.0.0.1:0"}
+    config:
+      dir: {{.Files}}
+      reload: [{{.Dir}}/reload.sh]
+      templates:
+        - {file: {{.Dir}}/site.conf.tmpl, secrets: {password: {file: {{.Dir}}/site-password}}}
+{{- if .Broken}}
+        - {file: {{.Dir}}/middle.conf.tmpl, secrets: {secret/site/db#password: {file: {{.Dir}}/site-password}}}
+{{- end}}
+notify: [{name: oncall, webhook: {url: {file: {{.Dir}}/hook-url}, secret: {file: {{.Dir}}/hook-secret}}}]
+reconcile: {schedule: "@every 5s", brake: {percent: 100}} # what is planted was made by nobody
+http: {listen: "127.0.0.1:0", token: {file: {{.Dir}}/status-token}}
 `
 
 // configure writes a configuration and returns its path.
@@ -78,17 +88,21 @@ func (w *scene) configure(s settings) (path string) {
 	return w.Config(fmt.Sprintf("config-%d.yaml", w.runs), configuration, struct {
 		*world.World
 		settings
-		VaultURL, ClusterURL, FastlyURL, FlyURL, APIURL string
-		Hostnames                                       map[string]string
-	}{w.World, s, w.vault.URL, w.cluster.URL, w.fastly.URL, w.fly.URL, w.api.URL, hostnames})
+		VaultURL, ClusterURL, FastlyURL, FlyURL, APIURL, Shower string
+		Hostnames                                               map[string]string
+	}{w.World, s, w.vault.URL, w.cluster.URL, w.fastly.URL, w.fly.URL, w.api.URL, w.shower, hostnames})
 }
 
-// command prepares a run with every debug switch on.
+// command prepares a run with every debug switch on. Without a configuration, the file of
+// environments says where the store is.
 func (w *scene) command(config string, args ...string) (cmd *exec.Cmd, environment []string) {
 	w.runs++
 	format := []string{"text", "json"}[w.runs%2]
-	args = append([]string{"--config", config, "--log-level", "debug", "--log-format", format}, args...)
-	environment = append(environmentOf(switches), "SSL_CERT_FILE="+w.Path("trust.pem"), fastlyEnv+"="+w.FastlyToken)
+	args = append([]string{"--log-level", "debug", "--log-format", format}, args...)
+	if config != "" {
+		args = append([]string{"--config", config}, args...)
+	}
+	environment = append(environmentOf(switches), "SSL_CERT_FILE="+w.Path("trust.pem"), "XDG_CONFIG_HOME="+w.Path("xdg"), fastlyEnv+"="+w.FastlyToken)
 	return exec.CommandContext(w.T.Context(), w.Binary, args...), environment
 }
 

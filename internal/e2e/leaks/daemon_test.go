@@ -28,13 +28,16 @@ func (w *scene) daemon() {
 	defer w.wait(p)
 	w.await(p, "to listen", func() bool { return listening.Match(p.stderr.Bytes()) })
 	url := "http://" + string(listening.FindSubmatch(p.stderr.Bytes())[1])
-	w.await(p, "to be ready", func() bool { return w.ask(url+"/health/ready") == http.StatusOK })
+	w.await(p, "to be ready", func() bool { return w.ask(url+"/health/ready", "") == http.StatusOK })
+	w.pages(url)
 	w.searchProcesses()
 	w.Must(os.RemoveAll(filepath.Join(w.Files, "planted-ec")))
 	w.plant()
 	e := echo{false, http.StatusBadRequest, asFly}
 	w.fly.echo.Store(&e)
-	w.await(p, "not to be ready", func() bool { return w.ask(url+"/health/ready") == http.StatusServiceUnavailable })
+	w.await(p, "not to be ready", func() bool { return w.ask(url+"/health/ready", "") == http.StatusServiceUnavailable })
+	w.await(p, "to tell an alarm", func() bool { return len(w.hook.Events()) > 0 })
+	w.pages(url)
 	w.fly.echo.Store(nil)
 	wrong, err := os.ReadFile(w.Path("wrong.yaml"))
 	w.Must(err)
@@ -42,8 +45,9 @@ func (w *scene) daemon() {
 	w.Must(cmd.Process.Signal(syscall.SIGHUP))
 	w.await(p, "to see the wrong file", func() bool { return strings.Contains(p.stderr.String(), "not taken over") })
 	for _, path := range []string{"/", "/health/live", "/health/ready", "/healthz", "/readyz", "/metrics", "/debug/pprof/", "/debug/vars", "/debug/pprof/heap"} {
-		w.ask(url + path)
+		w.ask(url+path, "")
 	}
+	w.pages(url)
 	w.Must(cmd.Process.Signal(syscall.SIGQUIT))
 }
 
@@ -57,18 +61,38 @@ func (w *scene) await(p *program, what string, done func() bool) {
 	}
 }
 
-// ask keeps a whole answer of the daemon and returns its status.
-func (w *scene) ask(url string) int {
+// pages asks for all that is shown to people, and what they are told who may not see it.
+func (w *scene) pages(url string) {
 	w.T.Helper()
-	ctx, cancel := context.WithTimeout(w.T.Context(), 10*time.Second)
+	for _, path := range []string{"/", "/?q=planted", "/?state=failing", "/certificates/planted-ec", "/certificates/nothing",
+		"/api/v1/status", "/api/v1/certificates", "/api/v1/certificates/planted-rsa", "/api/v1/nothing"} {
+		want := http.StatusOK
+		if strings.HasSuffix(path, "nothing") {
+			want = http.StatusNotFound
+		}
+		for token, want := range map[string]int{statusToken: want, "": http.StatusUnauthorized, statusToken[1:]: http.StatusUnauthorized} {
+			if got := w.ask(url+path, token); got != want {
+				w.T.Errorf("%s: %d, want %d", path, got, want)
+			}
+		}
+	}
+}
+
+// ask keeps a whole answer of the daemon and returns its status.
+func (w *witness) ask(url, token string) int {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	w.Must(err)
+	must(w.t, err)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	response, err := http.DefaultClient.Do(request)
-	w.Must(err)
+	must(w.t, err)
 	defer response.Body.Close()
 	var text bytes.Buffer
-	w.Must(response.Write(&text))
+	must(w.t, response.Write(&text))
 	w.keep("the answer for "+request.URL.Path, text.Bytes())
 	return response.StatusCode
 }

@@ -32,6 +32,9 @@ func TestNoSecretIsShown(t *testing.T) {
 	w.plant()
 	w.ordersAmongEchoes()
 	w.everyVerb()
+	w.laptop()
+	w.wire()
+	w.brokenTemplate()
 	w.readsAmongEchoes()
 	w.pushesAmongEchoes()
 	w.wrongConfiguration()
@@ -219,7 +222,12 @@ func (w *scene) keepWhatIsLeft() {
 		w.T.Error("the reload command was never run")
 	}
 	w.keepFiles("what the reload command saw", w.Path("reload"))
-	w.keepFiles("the file sink", w.Files, "privkey.pem", "combined.pem")
+	w.keepFiles("the file sink", w.Files, "privkey.pem", "combined.pem", "site.conf")
+	w.keepEvents()
+	w.keep("the alarms", w.hook.Heard())
+	if len(w.hook.Events()) == 0 {
+		w.T.Error("no alarm was told")
+	}
 	w.keepFiles("what was pulled", w.Path("pulled"), "privkey.pem", "combined.pem")
 	for name, f := range w.fronts() {
 		lines, _, _ := f.seen()

@@ -10,7 +10,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +45,7 @@ var ways = map[string]string{
 	"base64 after 2 bytes":    "stdout of ",
 	"JSON":                    "stderr of ",
 	"%q":                      "stderr of ",
+	"a page":                  "stdout of ",
 	"a temporary file":        "the file ",
 	"the working directory":   "the file ",
 	"a child's arguments":     "cmdline of a child of ",
@@ -75,6 +79,23 @@ func TestAFileOfAMomentIsSeen(t *testing.T) {
 			t.Fatal("it was not seen")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// What a daemon answers is searched, headers as well.
+func TestAnAnswerIsSearched(t *testing.T) {
+	key := testenv.Issue(t, certs.Options{}).KeyPEM
+	for _, leaks := range []func(http.ResponseWriter){
+		func(rw http.ResponseWriter) { fmt.Fprint(rw, jsonOf(map[string]string{"reason": string(key)})) },
+		func(rw http.ResponseWriter) { rw.Header().Set("X-Reason", url.QueryEscape(string(key))) },
+	} {
+		w := newWitness(t)
+		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { leaks(rw) }))
+		w.ask(server.URL+"/api/v1/status", "")
+		server.Close()
+		if findings := w.search(leak.Secret{Name: "the key", PEM: key}); len(findings) == 0 {
+			t.Error("a key in an answer is not found")
+		}
 	}
 }
 
@@ -122,6 +143,8 @@ func leakBy(how string) error {
 		fmt.Fprintln(os.Stderr, jsonOf(map[string]string{"tls.key": string(key)}))
 	case "%q":
 		fmt.Fprintf(os.Stderr, "%q\n", key)
+	case "a page":
+		err = template.Must(template.New("").Parse("<p>{{.}}</p>")).Execute(os.Stdout, string(key))
 	case "a temporary file":
 		err = os.WriteFile(filepath.Join(os.TempDir(), rand.Text()), key, 0o600)
 	case "the working directory":

@@ -17,6 +17,7 @@ import (
 
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/internal/testenv/hookserver"
 	"github.com/anycert/anycert/internal/testenv/kubeserver"
 	"github.com/anycert/anycert/internal/testenv/leak"
 	"github.com/anycert/anycert/internal/testenv/world"
@@ -41,6 +42,8 @@ type scene struct {
 	planted int // versions
 
 	vault, cluster, fastly, fly, api *front
+	hook                             *hookserver.Server
+	shower                           string // address of a server that shows a key in its certificate
 	token                            string // for Vault
 }
 
@@ -68,12 +71,13 @@ func newScene(t *testing.T) *scene {
 		leak.Secret{Name: "the TSIG secret", Token: w.DNS.Secret},
 		leak.Secret{Name: "the TSIG secret's bytes", Token: string(tsig)})
 	w.writeReload()
+	w.openPlaces()
 	return w
 }
 
 func (w *scene) openVault() {
 	w.T.Helper()
-	w.Must(w.Vault.WritePolicy(w.T.Context(), "hub", w.HubPolicy()))
+	w.Must(w.Vault.WritePolicy(w.T.Context(), "hub", w.HubPolicy()+`path "secret/data/site/*" { capabilities = ["read"] }`))
 	var err error
 	w.token, err = w.Vault.Token(w.T.Context(), "hub")
 	w.Must(err)
@@ -87,7 +91,10 @@ func (w *scene) openCluster() {
 	kube := w.Clusters["prod"]
 	w.Must(kube.CreateNamespaces(w.T.Context(), "web"))
 	token, err := kube.Login(w.T.Context(), kubeserver.Account{Namespace: "web", Name: "anycert", Rules: map[string][]rbacv1.PolicyRule{
-		"web": {{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "create", "patch", "delete"}}}}})
+		"web": {
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "create", "patch", "delete"}},
+			{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+		}}})
 	w.Must(err)
 	transport, err := rest.TransportFor(kube.Config("")) // the token comes with each request
 	w.Must(err)

@@ -73,6 +73,34 @@ func TestManyPromises(t *testing.T) {
 	}
 }
 
+// While anycert does not answer, the page says so, once, and what was shown stays.
+func TestWithoutAnswer(t *testing.T) {
+	url := serve(t, webtest.Example())
+	b := open(t)
+	b.visit(url)
+	var said struct{ Asof, Hits, Found string }
+	b.eval(`(async () => {
+		const field = document.querySelector("input[type=search]"), real = window.fetch, input = () => field.dispatchEvent(new Event("input", {bubbles: true}));
+		const heard = document.getElementById("hits");
+		for (const answer of [() => Promise.reject(new Error("gone")), () => Promise.resolve(new Response("", {status: 503}))]) {
+			let asked = 0;
+			window.fetch = () => { asked++; return answer(); };
+			input();
+			while (!asked) await new Promise(requestAnimationFrame);
+			await new Promise(requestAnimationFrame);
+		}
+		const asof = document.getElementById("asof").textContent;
+		window.fetch = real;
+		field.value = "mail";
+		input();
+		while (document.querySelectorAll("#found tbody a").length !== 1) await new Promise(requestAnimationFrame);
+		return {Asof: asof, Hits: heard.isConnected ? heard.textContent : "a new element, which no screen reader listens to", Found: document.getElementById("found").innerText};
+	})()`, &said)
+	if said.Asof != "2026-03-17 09:41 UTC (anycert does not answer)" || said.Hits != "1 of 7 found" || !strings.Contains(said.Found, "mail.example.com") {
+		t.Errorf("it says %+v", said)
+	}
+}
+
 // Without scripts all of it works: the form, the filters, the pages, a certificate.
 func TestWithoutScripts(t *testing.T) {
 	url := serve(t, webtest.Many(120))
@@ -132,12 +160,29 @@ func TestScreenReader(t *testing.T) {
 	}
 }
 
-// contrasts finds what is harder to read than WCAG 2 (AA) allows: the text, its colour and
-// what is behind it.
-const contrasts = `(() => {
+// borders finds the fields whose border is harder to see than WCAG 2.1 (1.4.11) allows.
+const borders = `(() => {
+	` + lights + `
+	const found = [];
+	for (const e of document.querySelectorAll("#search input:not([type=hidden]), #search select")) {
+		const a = light(parse(getComputedStyle(e).borderTopColor).rgb), b = light(behind(e.parentElement));
+		const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+		if (ratio < 3) found.push(e.name + ": " + ratio.toFixed(2));
+	}
+	return found;
+})()`
+
+// lights tells how light a colour is, and which one is behind an element.
+const lights = `
 	const parse = (c) => { const n = c.match(/[\d.]+/g).map(Number); return {rgb: n.slice(0, 3), alpha: n.length > 3 ? n[3] : 1}; };
 	const light = (rgb) => { const [r, g, b] = rgb.map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; };
 	const behind = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.alpha === 1) return c.rgb; } return [255, 255, 255]; };
+`
+
+// contrasts finds what is harder to read than WCAG 2 (AA) allows: the text, its colour and
+// what is behind it.
+const contrasts = `(() => {
+	` + lights + `
 	const found = [];
 	let seen = 0;
 	for (const e of document.querySelectorAll("body *")) {
@@ -167,6 +212,14 @@ func TestContrast(t *testing.T) {
 		}
 	}
 	b.visit(url)
+	for _, colours := range []string{"light", "dark"} {
+		b.prefers(colours)
+		var pale []string
+		b.eval(borders, &pale)
+		if len(pale) > 0 {
+			t.Errorf("%s: hard to find: %s", colours, strings.Join(pale, "; "))
+		}
+	}
 	var low []string
 	b.eval(`[...document.querySelectorAll("#search input, #search select, #search button, .filters a")].filter(e => e.type !== "hidden" && e.getBoundingClientRect().height < 32).map(e => e.outerHTML)`, &low)
 	if len(low) > 0 {

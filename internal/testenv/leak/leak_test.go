@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"html/template"
 	"net/url"
 	"os"
 	"os/exec"
@@ -38,6 +39,8 @@ func disguises(t *testing.T, pair certs.Pair) map[string]string {
 		"JSON twice":      jsonOf(t, jsonOf(t, string(pair.KeyPEM))),
 		"JSON of bytes":   jsonOf(t, map[string][]byte{"tls.key": pair.KeyPEM}),
 		"a URL":           url.QueryEscape(string(pair.KeyPEM)),
+		"HTML":            html(string(pair.KeyPEM)),
+		"HTML of bytes":   html(fmt.Sprintf("%q", base64.StdEncoding.EncodeToString(block.Bytes))),
 		"%v of bytes":     fmt.Sprintf("%v", pair.KeyPEM),
 		"%#v of bytes":    fmt.Sprintf("%#v", pair.KeyPEM),
 		"%x of PEM":       fmt.Sprintf("%x", pair.KeyPEM),
@@ -69,6 +72,13 @@ func disguises(t *testing.T, pair certs.Pair) map[string]string {
 		}
 	}
 	return texts
+}
+
+// html is a text on a page, which is escaped: "+" is "&#43;" there.
+func html(text string) string {
+	var page strings.Builder
+	_ = template.Must(template.New("").Parse("<p title=\"{{.}}\">{{.}}</p>")).Execute(&page, text)
+	return page.String()
 }
 
 func secretNumbers(t *testing.T, pair certs.Pair) map[string][]byte {

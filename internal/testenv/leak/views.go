@@ -28,10 +28,11 @@ var (
 
 	// Escapes nest: a JSON text in a JSON text says \\n. Backslashes are no
 	// part of base64, so all of them go, with the letter that follows if it
-	// spells a line end. A '/' may be escaped in JSON, '+' and '/' in URLs.
+	// spells a line end. A '/' may be escaped in JSON, '+' and '/' in URLs, '+' and
+	// quotes in HTML.
 	escapedLineEnd = regexp.MustCompile(`\\+[nrt]|%0[AaDd]|\\+u000[aAdD]`)
 	base64Noise    = strings.NewReplacer(" ", "", "\n", "", "\r", "", "\t", "", `\u002b`, "+", `\u002B`, "+",
-		`\u002f`, "/", `\u002F`, "/", "%2B", "+", "%2b", "+", "%2F", "/", "%2f", "/",
+		`\u002f`, "/", `\u002F`, "/", "%2B", "+", "%2b", "+", "%2F", "/", "%2f", "/", "&#43;", "+", "&#34;", "", "&#39;", "",
 		`\`, "", `"`, "", "'", "", "-", "+", "_", "/")
 
 	// A list of at least window numbers, in decimal or hex.

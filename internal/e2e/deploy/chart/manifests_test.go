@@ -18,7 +18,7 @@ import (
 )
 
 // sets are the values that the tests here and those on a real API server render.
-var sets = []string{"follower", "hub", "existing"}
+var sets = []string{"follower", "hub", "existing", "page"}
 
 func values(t *testing.T, set string) string {
 	t.Helper()
@@ -52,6 +52,10 @@ func TestWhatIsRendered(t *testing.T) {
 			"PrometheusRule anycert/anycert",
 			"Role api/anycert", "Role legacy/anycert", "Role other/anycert", "Role shop/anycert", "Role web/anycert",
 			"RoleBinding api/anycert", "RoleBinding legacy/anycert", "RoleBinding other/anycert", "RoleBinding shop/anycert", "RoleBinding web/anycert",
+			"ServiceAccount anycert/anycert",
+		},
+		"page": {
+			"ConfigMap anycert/anycert", "Deployment anycert/anycert", "NetworkPolicy anycert/anycert", "Service anycert/anycert",
 			"ServiceAccount anycert/anycert",
 		},
 		"existing": {"Deployment anycert/certificates", "Role web/certificates", "RoleBinding web/certificates"},
