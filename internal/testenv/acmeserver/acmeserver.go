@@ -63,6 +63,7 @@ type Server struct {
 	server  *http.Server
 
 	intercept   atomic.Pointer[Interceptor]
+	leavesAlone atomic.Bool
 	registering sync.Mutex // see front.serve
 
 	mu       sync.Mutex

@@ -64,6 +64,22 @@ func TestLegoObtainsApexAndWildcard(t *testing.T) {
 	}
 }
 
+func TestLoseIntermediates(t *testing.T) {
+	dns := testenv.DNS(t, "example.com")
+	server := testenv.ACME(t, dns.Addr, acmeserver.Options{})
+	client := newClient(t, server, dns)
+	for _, lost := range []bool{true, false} {
+		server.LoseIntermediates(lost)
+		chain, err := certcrypto.ParsePEMBundle(obtain(t, client, "tlsserver").Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(chain) == 1) != lost || chain[0].IsCA {
+			t.Errorf("a chain of %d while the intermediates are lost: %t", len(chain), lost)
+		}
+	}
+}
+
 func TestRenewalInfo(t *testing.T) {
 	dns := testenv.DNS(t, "example.com")
 	server := testenv.ACME(t, dns.Addr, acmeserver.Options{})

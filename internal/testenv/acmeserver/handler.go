@@ -138,6 +138,12 @@ func (f front) serve(kind string, w http.ResponseWriter, r *http.Request) {
 		f.server.registering.Lock()
 		defer f.server.registering.Unlock()
 	}
+	if kind == KindCertificate && f.server.leavesAlone.Load() {
+		alone := &leafWriter{ResponseWriter: w}
+		defer alone.end()
+		f.pebble.ServeHTTP(alone, r)
+		return
+	}
 	f.pebble.ServeHTTP(w, r)
 }
 
