@@ -27,6 +27,7 @@ type Parts struct {
 type Hub struct {
 	Parts
 	log     *changes
+	leaves  *leaves
 	indexer *indexer
 	memory  *memory
 	orders  *orders
@@ -42,6 +43,7 @@ func New(parts Parts, log *slog.Logger) *Hub {
 	h := &Hub{
 		Parts:   parts,
 		log:     newChanges(log),
+		leaves:  new(leaves),
 		indexer: &indexer{store: parts.Store},
 		memory:  new(memory),
 	}
@@ -54,7 +56,7 @@ func New(parts Parts, log *slog.Logger) *Hub {
 // With makes a hub for another configuration that remembers what h has seen.
 func (h *Hub) With(parts Parts) *Hub {
 	next := *h
-	next.Parts, next.indexer = parts, &indexer{store: parts.Store}
+	next.Parts, next.leaves, next.indexer = parts, new(leaves), &indexer{store: parts.Store}
 	return &next
 }
 
@@ -214,7 +216,7 @@ func (h *Hub) concerned(only Only) []anycert.Certificate {
 
 // truth reads the store, and indexes what a person wrote there by hand.
 func (h *Hub) truth(ctx context.Context, certificates []anycert.Certificate) Truth {
-	truth := readTruth(ctx, h.Store, certificates)
+	truth := readTruth(ctx, h.leaves.reader(h.Store), certificates)
 	h.indexer.index(ctx, truth)
 	return truth
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"sync"
@@ -73,6 +74,41 @@ func stat(ctx context.Context, store anycert.EntryReader, name string) Known {
 		return Known{Err: err}
 	}
 	return Known{Entry: &entry}
+}
+
+// leaves has one leaf for each certificate, for as long as it is the same: what is
+// remembered of several passes shares it.
+type leaves struct {
+	mu   sync.Mutex
+	last map[string]*x509.Certificate
+}
+
+// reader is store, giving the leaf that it gave before where nothing changed.
+func (l *leaves) reader(store anycert.EntryReader) anycert.EntryReader {
+	return sharing{store, l}
+}
+
+type sharing struct {
+	anycert.EntryReader
+	*leaves
+}
+
+func (s sharing) Stat(ctx context.Context, name string) (anycert.Entry, error) {
+	entry, err := s.EntryReader.Stat(ctx, name)
+	if err != nil || entry.Leaf == nil {
+		return entry, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.last[name]; last != nil && last.Equal(entry.Leaf) {
+		entry.Leaf = last
+		return entry, nil
+	}
+	if s.last == nil {
+		s.last = make(map[string]*x509.Certificate)
+	}
+	s.last[name] = entry.Leaf
+	return entry, nil
 }
 
 // indexer makes entries that a person wrote by hand readable without their key. Where
