@@ -72,14 +72,16 @@ func (h *Hub) brake(agent Agent, look assessment, promises []*Promise) {
 }
 
 // elsewhere counts at the other sinks that the pass is about, by what was last seen there
-// and the store says now.
+// and the store says now. Of a sink that was not looked at yet, the targets are known.
 func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid, targets int) {
 	for _, agent := range h.Agents {
 		if agent.Name == but.Name || agent.Suspended || !look.only.sink(agent.Name) {
 			continue
 		}
 		promises := h.seen.at(agent.Name)
-		targets += len(promises)
+		if targets += len(promises); len(promises) == 0 {
+			targets += len(look.promises(agent))
+		}
 		for i := range promises {
 			s := promises[i].sighting
 			if known, asked := look.truth[promises[i].Certificate]; asked {

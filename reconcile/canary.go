@@ -1,11 +1,9 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,10 +15,12 @@ import (
 // for the soak time. All of that is seen anew each time, so that it does not matter who
 // looks, or whether anybody did before.
 
-// had reports whether the target carries our mark of this version: it has reached it.
+// had reports whether the version has reached the target: our mark of it is there, or the
+// certificate itself, be it without its key.
 func (s sighting) had(entry anycert.Entry) bool {
 	mark, of := s.observed.Mark, anycert.MarkOf("", entry)
-	return mark != nil && mark.Certificate == of.Certificate && mark.Digest == of.Digest && mark.Time.Equal(of.Time)
+	marked := mark != nil && mark.Certificate == of.Certificate && mark.Digest == of.Digest && mark.Time.Equal(of.Time)
+	return marked || s.observed.Digest == entry.Digest
 }
 
 // waning reports whether what is served has less than a third of its life left.
@@ -42,40 +42,33 @@ func (s sighting) wanes() time.Time {
 }
 
 // mayFollow reports whether a promise has to wait for canaries, if there are any: a new
-// version would take the place of another one. What is missing is created, and what was
-// changed by hand is put right, at once; and nobody waits for a version that somebody
-// went back to.
+// version would take the place of another one that is valid. What is missing is created,
+// and what was changed by hand is put right, at once; and nobody waits for what a person
+// said is right: a version that somebody went back to, or the store that did.
 func (p Promise) mayFollow() bool {
-	entry := p.sighting.known.Entry
-	return p.Action == Replace && entry != nil && !entry.Origin.IsRollback() && !p.sighting.had(*entry) && !p.sighting.waning()
+	s, entry := p.sighting, p.sighting.known.Entry
+	return p.Action == Replace && entry != nil && s.valid() && !s.accepted && !entry.Origin.IsRollback() && !s.had(*entry) && !s.waning()
 }
 
-// canaries are the sinks where a certificate goes first, but for a sink that is one
-// itself.
-func (h *Hub) canaries(certificate string, but Agent) (canaries []Agent) {
-	for _, agent := range h.Agents {
-		if agent.Canary && !but.Canary && agent.has(certificate) {
-			canaries = append(canaries, agent)
-		}
-	}
-	return canaries
-}
-
-func (a Agent) has(certificate string) bool {
-	return slices.ContainsFunc(a.Certificates, func(c anycert.Certificate) bool { return c.Name == certificate })
-}
-
-// follow has the promises of agent wait that must for their canaries.
+// follow has the promises of agent wait that must for their canaries. A canary waits for
+// no other.
 func (h *Hub) follow(agent Agent, promises []*Promise) {
-	why := make(map[string]string) // by certificate
 	for _, p := range promises {
 		p.follows = false
-		if !p.mayFollow() {
+	}
+	if agent.Canary || !slices.ContainsFunc(h.Agents, func(a Agent) bool { return a.Canary }) ||
+		!slices.ContainsFunc(promises, func(p *Promise) bool { return p.mayFollow() }) {
+		return
+	}
+	proof, why := h.proof(), make(map[string]string) // by certificate
+	for _, p := range promises {
+		end := proof.latest(*p)
+		if !p.mayFollow() || !end.IsZero() && p.sighting.now.After(end) {
 			continue
 		}
 		reason, known := why[p.Certificate]
 		if !known {
-			reason = h.unproven(*p, h.canaries(p.Certificate, agent))
+			reason = proof.unproven(*p)
 			why[p.Certificate] = reason
 		}
 		if reason == "" {
@@ -83,57 +76,10 @@ func (h *Hub) follow(agent Agent, promises []*Promise) {
 		}
 		p.Verdict, p.Action, p.follows = Waiting, None, true
 		p.Reason = "canary " + reason
-		if end := p.sighting.wanes(); !end.IsZero() {
+		if !end.IsZero() {
 			p.Reason += fmt.Sprintf("; what is served stays, until %s at the latest", stamp(end))
 		}
 	}
-}
-
-// unproven tells why canaries do not show yet that the version of a promise is good; ""
-// when they do.
-func (h *Hub) unproven(p Promise, canaries []Agent) string {
-	entry := *p.sighting.known.Entry
-	var held time.Time
-	for _, canary := range canaries {
-		if canary.Suspended {
-			return canary.Name + " is suspended: resume it, or take `canary: true` from it"
-		}
-		promises := h.seen.of(canary.Name, p.Certificate)
-		if len(promises) == 0 {
-			return canary.Name + " was not looked at yet"
-		}
-		for _, first := range promises {
-			if reason := h.lacking(first, entry); reason != "" {
-				return canary.Name + " " + reason
-			}
-			held = later(held, later(entry.Time, first.arrival))
-		}
-	}
-	if len(canaries) == 0 || h.requests()[p.Certificate].Compromised { // each minute counts
-		return ""
-	}
-	if end := held.Add(h.Soak); p.sighting.now.Before(end) {
-		return fmt.Sprintf("%s has version %d since %s: the others follow at %s", canaries[0].Name, entry.Version, stamp(held), stamp(end))
-	}
-	return ""
-}
-
-// lacking tells what a canary's promise lacks of holding a version, also on the wire.
-func (h *Hub) lacking(first Promise, entry anycert.Entry) string {
-	known := first.sighting.known.Entry
-	switch {
-	case known == nil || known.Digest != entry.Digest:
-		return fmt.Sprintf("was not seen with version %d yet", entry.Version)
-	case first.Verdict != Kept:
-		return strings.TrimSuffix(fmt.Sprintf("is not there yet: %s is %s: %s", first.Target, first.Verdict, cmp.Or(first.Reason, first.Because)), ": ")
-	case h.Witness == nil || len(first.endpoints) == 0:
-		return ""
-	case first.Wire == nil:
-		return fmt.Sprintf("has version %d, and nobody has looked yet at what the world is served", entry.Version)
-	case !first.Wire.well():
-		return fmt.Sprintf("has version %d, and the world is not served it: %s", entry.Version, first.Wire.Text)
-	}
-	return ""
 }
 
 // followers are the certificates of promises that wait for a canary, or would.
@@ -148,20 +94,23 @@ func (h *Hub) followers(promises []Promise) map[string]bool {
 }
 
 // consult looks at the canaries that promises wait for, where that was not done: those of
-// sinks that were not looked at, and what the world is served from there.
+// sinks that were not looked at, and what the world is served from there. What people asked
+// for tells how long they may wait.
 func (h *Hub) consult(ctx context.Context, look assessment, promises []Promise) {
 	names := h.followers(promises)
-	if len(names) == 0 {
+	if len(names) == 0 || !slices.ContainsFunc(h.Agents, func(a Agent) bool { return a.Canary }) {
 		return
 	}
+	among := func(c anycert.Certificate) bool { return names[c.Name] }
+	_ = h.recall(ctx, wanted(only(h.Certificates, among), look.truth), false, storeTimeout)
 	looked := look.only
 	look.only = Only{}
 	var wait sync.WaitGroup
 	for _, agent := range h.Agents {
-		if !agent.Canary || agent.Suspended {
+		agent.Certificates = only(agent.Certificates, among)
+		if !agent.Canary || agent.Suspended || len(agent.Certificates) == 0 {
 			continue
 		}
-		agent.Certificates = slices.DeleteFunc(slices.Clone(agent.Certificates), func(c anycert.Certificate) bool { return !names[c.Name] })
 		wait.Go(func() {
 			if !looked.sink(agent.Name) || looked.Target != "" {
 				h.seen.put(agent.Name, look.assess(ctx, agent))
@@ -172,34 +121,33 @@ func (h *Hub) consult(ctx context.Context, look assessment, promises []Promise) 
 	wait.Wait()
 }
 
+// only are those certificates of which is says so.
+func only(certificates []anycert.Certificate, is func(anycert.Certificate) bool) (some []anycert.Certificate) {
+	for _, c := range certificates {
+		if is(c) {
+			some = append(some, c)
+		}
+	}
+	return some
+}
+
 // reloading is for how long a server that was just pushed to may go on serving what it
 // had: nginx answers a reload before it has done it.
 const reloading = 5 * time.Second
 
 // witnessCanary looks at what the world is served of the versions that a canary holds,
-// where nobody has seen that it is well; for a while where they were just pushed.
+// where nobody has seen that it is well since it was looked at; for a while where they were
+// just pushed.
 func (h *Hub) witnessCanary(ctx context.Context, agent Agent) {
 	end := time.Now().Add(reloading)
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		var due []Promise
-		pushed := false
-		for _, c := range agent.Certificates {
-			for _, p := range h.seen.of(agent.Name, c.Name) {
-				if p.Verdict == Kept && len(p.endpoints) > 0 && (p.Wire == nil || !p.Wire.well()) {
-					due = append(due, p)
-					pushed = pushed || p.Pushed
-				}
-			}
-		}
-		if len(due) == 0 {
-			return
-		}
+		due := h.unwitnessed(agent)
 		h.lookAtWire(ctx, due, func(p Promise) *anycert.Entry { return p.sighting.known.Entry }).conclude(due)
 		h.seen.witness(agent.Name, due)
-		passing := slices.ContainsFunc(due, func(p Promise) bool {
-			return p.Wire != nil && (p.Wire.State == WireBehind || p.Wire.State == WireUnseen)
+		reloads := slices.ContainsFunc(due, func(p Promise) bool {
+			return p.Pushed && p.Wire != nil && (p.Wire.State == WireBehind || p.Wire.State == WireUnseen)
 		})
-		if !pushed || !passing || time.Now().After(end) {
+		if !reloads || time.Now().After(end) {
 			return
 		}
 		select {
@@ -208,6 +156,19 @@ func (h *Hub) witnessCanary(ctx context.Context, agent Agent) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// unwitnessed are the promises that a canary keeps and that were not seen to be well on the
+// wire since.
+func (h *Hub) unwitnessed(agent Agent) (due []Promise) {
+	for _, c := range agent.Certificates {
+		for _, p := range h.seen.of(agent.Name, c.Name) {
+			if p.Verdict == Kept && h.watches(p) && (p.Wire == nil || !p.Wire.well() || p.Wire.Time.Before(p.sighting.now)) {
+				due = append(due, p)
+			}
+		}
+	}
+	return due
 }
 
 // awaited are the certificates that other sinks wait with for a canary.
@@ -225,25 +186,34 @@ func (h *Hub) waiting(canary Agent) (waiting []Promise) {
 		return nil
 	}
 	for _, agent := range h.Agents {
-		if agent.Canary {
-			continue
-		}
-		for _, p := range h.seen.at(agent.Name) {
-			if p.follows && canary.has(p.Certificate) {
-				waiting = append(waiting, p)
-			}
+		if !agent.Canary && !agent.Suspended {
+			waiting = append(waiting, h.seen.following(agent.Name)...)
 		}
 	}
-	return waiting
+	if len(waiting) == 0 {
+		return nil
+	}
+	belongs := make(map[string]bool, len(canary.Certificates))
+	for _, c := range canary.Certificates {
+		belongs[c.Name] = true
+	}
+	return slices.DeleteFunc(waiting, func(p Promise) bool { return !belongs[p.Certificate] })
 }
 
 // release asks for a pass, once for each version, when a canary shows what others wait
 // for.
 func (r *round) release(canary Agent) {
-	for _, p := range r.hub.waiting(canary) {
-		p.sighting.now = time.Now()
-		proven := r.hub.unproven(p, r.hub.canaries(p.Certificate, Agent{})) == ""
-		if proven && r.hub.seen.first(p.Certificate, p.sighting.known.Entry.Digest) {
+	waiting := r.hub.waiting(canary)
+	if len(waiting) == 0 {
+		return
+	}
+	proof, judged := r.hub.proof(), make(map[string]bool) // by certificate
+	for _, p := range waiting {
+		if judged[p.Certificate] {
+			continue
+		}
+		judged[p.Certificate] = true
+		if proof.unproven(p) == "" && r.hub.seen.first(p.Certificate, p.sighting.known.Entry.Digest) {
 			offer(r.wake, struct{}{})
 		}
 	}

@@ -123,39 +123,41 @@ func TestCanaryOnTheWire(t *testing.T) {
 		"without chain": {func(next, _ []*x509.Certificate) []*x509.Certificate { return next[:1] }, "the chain lacks its intermediate"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, f := canaryWorld(t)
-			w.hub.Soak = 0
-			old, err := w.store.Stat(t.Context(), "example")
-			if err != nil {
-				t.Fatal(err)
-			}
-			before := f.fresh
-			w.put("example", certs.Options{Intermediate: true})
-			f.fresh = test.shown(w.chain("example"), before)
-			wantWaiting(t, w.sync(), test.reason)
-			w.anew()
-			w.hub.Agents[1].Endpoints = w.hub.Agents[0].Endpoints
-			audit := w.audit()
-			wantWaiting(t, audit, test.reason)
-			if got := find(t, audit, "prod", "web/example").Wire.Remedy; got != "the target waits, see there" {
-				t.Errorf("what is to be done where it waits: %s", got)
-			}
-			w.hub.Agents[1].Endpoints = nil
-			w.anew()
-			wantWaiting(t, w.sync(), test.reason)
-			w.wantServed("with a bad canary", "prod", old)
+			synctest.Test(t, func(t *testing.T) {
+				w, f := canaryWorld(t)
+				w.hub.Soak = 0
+				old, err := w.store.Stat(t.Context(), "example")
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := f.fresh
+				w.put("example", certs.Options{Intermediate: true})
+				f.fresh = test.shown(w.chain("example"), before)
+				wantWaiting(t, w.sync(), test.reason)
+				w.anew()
+				w.hub.Agents[1].Endpoints = w.hub.Agents[0].Endpoints
+				audit := w.audit()
+				wantWaiting(t, audit, test.reason)
+				if got := find(t, audit, "prod", "web/example").Wire.Remedy; got != "the target waits, see there" {
+					t.Errorf("what is to be done where it waits: %s", got)
+				}
+				w.hub.Agents[1].Endpoints = nil
+				w.anew()
+				wantWaiting(t, w.sync(), test.reason)
+				w.wantServed("with a bad canary", "prod", old)
 
-			// Going back is for all at once.
-			bundle, err := w.store.Get(t.Context(), "example", 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := w.store.Put(t.Context(), "example", 2, bundle, anycert.Origin{}.RolledBack("ops@laptop", 1)); err != nil {
-				t.Fatal(err)
-			}
-			f.fresh = before
-			wantVerdicts(t, w.sync(), Kept)
-			w.wantServed("after the rollback", "first", old)
+				// Going back is for all at once.
+				bundle, err := w.store.Get(t.Context(), "example", 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := w.store.Put(t.Context(), "example", 2, bundle, anycert.Origin{}.RolledBack("ops@laptop", 1)); err != nil {
+					t.Fatal(err)
+				}
+				f.fresh = before
+				wantVerdicts(t, w.sync(), Kept)
+				w.wantServed("after the rollback", "first", old)
+			})
 		})
 	}
 }
@@ -337,6 +339,7 @@ func (f followingWire) Look(_ context.Context, wanted []anycert.Handshake) [][]a
 	served := make([][]anycert.Served, len(wanted))
 	for i, handshake := range wanted {
 		served[i] = []anycert.Served{shows(handshake.Endpoint, "192.0.2.7", chain...)}
+		served[i][0].At = time.Now()
 	}
 	return served
 }

@@ -40,7 +40,11 @@ func (c *changes) news(about, text string, well bool) bool {
 // promise logs a push, and a verdict that changed.
 func (c *changes) promise(p Promise) {
 	c.pushed(p)
-	news := c.news("promise "+p.Key+" "+p.Sink+" "+p.Certificate, string(p.Verdict)+" "+p.Reason, p.Verdict == Kept)
+	said := string(p.Verdict) + " " + p.Reason
+	if p.follows { // what is seen of the canary may differ in its details at each look
+		said = fmt.Sprintf("%s %d %s", p.Verdict, p.Version, gist(p.Reason))
+	}
+	news := c.news("promise "+p.Key+" "+p.Sink+" "+p.Certificate, said, p.Verdict == Kept)
 	if !news || p.Pushed && p.Verdict == Kept {
 		return
 	}

@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/anycert/anycert"
 )
@@ -10,7 +12,7 @@ import (
 // evidence is what the last passes saw of each certificate at each sink.
 type evidence struct {
 	mu   sync.Mutex
-	seen map[string]map[string][]Promise // by sink and certificate
+	seen map[string]map[string][]Promise // by sink and certificate, in the order of the targets
 
 	released map[string]anycert.Digest // by certificate, for which version
 }
@@ -30,13 +32,10 @@ func (e *evidence) first(certificate string, version anycert.Digest) bool {
 }
 
 // put takes note of a look at a sink, or of a pass over it, which looked at all targets of
-// the certificates that it looked at. What was seen on the wire of a version is known until
-// the target gets another one.
+// the certificates that it looked at; promises are sorted. What was seen on the wire of a
+// version is known until the target gets another one.
 func (e *evidence) put(sink string, promises []Promise) {
-	byName := make(map[string][]Promise)
-	for _, p := range promises {
-		byName[p.Certificate] = append(byName[p.Certificate], p)
-	}
+	promises = slices.Clone(promises)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.seen == nil {
@@ -45,28 +44,50 @@ func (e *evidence) put(sink string, promises []Promise) {
 	if e.seen[sink] == nil {
 		e.seen[sink] = make(map[string][]Promise)
 	}
-	for name, some := range byName {
-		before := e.seen[sink][name]
+	for len(promises) > 0 {
+		name, n := promises[0].Certificate, 1
+		for n < len(promises) && promises[n].Certificate == name {
+			n++
+		}
+		some, before := promises[:n:n], e.seen[sink][name]
 		for i := range some {
-			if j := slices.IndexFunc(before, func(p Promise) bool { return p.Target == some[i].Target }); j >= 0 {
-				some[i].remember(before[j])
+			if was := at(before, some[i].Target); was != nil {
+				some[i].remember(*was)
 			}
 		}
-		e.seen[sink][name] = some
+		e.seen[sink][name], promises = some, promises[n:]
 	}
 }
 
-// remember takes over what is known of the same version at the same target.
+// at finds the promise of a target.
+func at(promises []Promise, target string) *Promise {
+	i, found := slices.BinarySearchFunc(promises, target, func(p Promise, target string) int { return strings.Compare(p.Target, target) })
+	if !found {
+		return nil
+	}
+	return &promises[i]
+}
+
+// arrival is when a version was first seen at a target that was seen without it before.
+type arrival struct {
+	of anycert.Digest
+	at time.Time
+}
+
+// remember takes over what is known of the same target.
 func (p *Promise) remember(before Promise) {
+	p.arrival = before.arrival
 	entry, old := p.sighting.known.Entry, before.sighting.known.Entry
-	if entry == nil || old == nil || entry.Digest != old.Digest {
+	if entry == nil {
 		return
 	}
-	p.arrival = before.arrival
-	if p.arrived() && p.arrival.IsZero() && !before.sighting.had(*entry) {
-		p.arrival = p.sighting.now
+	same := old != nil && entry.Digest == old.Digest
+	held := same && before.Verdict == Kept || before.Verdict != Waiting && before.sighting.had(*entry)
+	dark := before.sighting.err != nil && !before.Pushed && !p.Pushed
+	if p.Verdict == Kept && p.arrival.of != entry.Digest && !held && !dark {
+		p.arrival = arrival{entry.Digest, p.sighting.now}
 	}
-	if p.Wire == nil && !p.Pushed {
+	if same && p.Wire == nil && !p.Pushed {
 		p.Wire = before.Wire
 	}
 }
@@ -76,13 +97,27 @@ func (e *evidence) witness(sink string, promises []Promise) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, looked := range promises {
-		some := e.seen[sink][looked.Certificate]
-		for i := range some {
-			p := &some[i]
-			if p.Target == looked.Target && p.sighting.known.Entry != nil && p.sighting.known.Entry.Digest == looked.sighting.known.Entry.Digest {
-				p.Wire = looked.Wire
+		p := at(e.seen[sink][looked.Certificate], looked.Target)
+		if p != nil && p.sighting.known.Entry != nil && p.sighting.known.Entry.Digest == looked.sighting.known.Entry.Digest {
+			p.Wire = looked.Wire
+		}
+	}
+}
+
+// declared forgets what belongs to no sink any more.
+func (e *evidence) declared(agents []Agent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.seen
+	e.seen = make(map[string]map[string][]Promise)
+	for _, agent := range agents {
+		known := make(map[string][]Promise)
+		for _, c := range agent.Certificates {
+			if some, seen := before[agent.Name][c.Name]; seen {
+				known[c.Name] = some
 			}
 		}
+		e.seen[agent.Name] = known
 	}
 }
 
@@ -99,6 +134,20 @@ func (e *evidence) at(sink string) (promises []Promise) {
 	defer e.mu.Unlock()
 	for _, some := range e.seen[sink] {
 		promises = append(promises, some...)
+	}
+	return promises
+}
+
+// following are the promises of a sink that were seen to wait for a canary.
+func (e *evidence) following(sink string) (promises []Promise) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, some := range e.seen[sink] {
+		for i := range some {
+			if some[i].follows {
+				promises = append(promises, some[i])
+			}
+		}
 	}
 	return promises
 }

@@ -32,6 +32,13 @@ func newFirstLook(agents []Agent) *firstLook {
 	return f
 }
 
+// awaits reports whether a sink was not seen yet.
+func (f *firstLook) awaits(sink string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unseen[sink]
+}
+
 // seen says that the marks at a sink are known now, or cannot be read.
 func (f *firstLook) seen(sink string) {
 	f.mu.Lock()

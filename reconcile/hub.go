@@ -155,8 +155,10 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 // pass is one round of one sink over its promises.
 func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise {
 	promises := look.assess(ctx, agent)
-	h.saw(ctx, agent, look, promises)
-	h.first.seen(agent.Name)
+	if h.first.awaits(agent.Name) { // what was seen there in the last pass serves the others as well
+		h.saw(ctx, agent, look, promises)
+		h.first.seen(agent.Name)
+	}
 	if look.only == (Only{}) && wantsFirstLook(promises) {
 		h.first.wait(ctx)
 	}
@@ -170,7 +172,7 @@ func (h *Hub) pass(ctx context.Context, agent Agent, look assessment) []Promise 
 func (h *Hub) apply(ctx context.Context, agent Agent, look assessment, promises []Promise) {
 	restrain := func(look assessment, promises []*Promise) { h.restrain(agent, look, promises) }
 	application{h.Store, h.indexer, look, h.rivals, restrain}.apply(ctx, agent, promises)
-	h.note(ctx, agent, slices.DeleteFunc(slices.Clone(promises), func(p Promise) bool { return p.follows }))
+	h.note(ctx, agent, settled(promises))
 }
 
 // saw takes note of a look at agent, unless it was broken off or narrowed.

@@ -89,6 +89,7 @@ func (l *Loop) Run(ctx context.Context) {
 				return // nothing new is begun, the grace is over
 			}
 			l.hub, l.schedule = l.hub.With(next.parts), next.schedule
+			l.hub.seen.declared(l.hub.Agents)
 			l.health.configured(l.hub)
 			close(next.taken)
 			round = l.begin(ctx)

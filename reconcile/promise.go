@@ -76,10 +76,10 @@ type Promise struct {
 	endpoints   []anycert.Endpoint
 	front       anycert.Front
 	sighting    sighting
-	unfinished  bool      // it was pushed, and what the sink had to do after that failed
-	contested   string    // who keeps changing it back
-	follows     bool      // it waits for a canary
-	arrival     time.Time // when this process was seen to bring the version there; zero: before it began
+	unfinished  bool    // it was pushed, and what the sink had to do after that failed
+	contested   string  // who keeps changing it back
+	follows     bool    // it waits for a canary
+	arrival     arrival // of the version that this process saw coming there
 }
 
 // arrived reports whether the sink took what was pushed. That it could not be seen

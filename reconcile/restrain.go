@@ -53,8 +53,21 @@ func (h *Hub) foresee(ctx context.Context, look assessment, promises []Promise) 
 func waits(p *Promise) bool { return p.follows }
 
 // following are those promises that wait for a canary.
-func following(promises []Promise) []Promise {
-	return slices.DeleteFunc(slices.Clone(promises), func(p Promise) bool { return !p.follows })
+func following(promises []Promise) (some []Promise) {
+	for i := range promises {
+		if promises[i].follows {
+			some = append(some, promises[i])
+		}
+	}
+	return some
+}
+
+// settled are those that do not: all, as a rule, which need no copies then.
+func settled(promises []Promise) []Promise {
+	if len(following(promises)) == 0 {
+		return promises
+	}
+	return slices.DeleteFunc(slices.Clone(promises), func(p Promise) bool { return p.follows })
 }
 
 // bySink points to promises by their sink.
