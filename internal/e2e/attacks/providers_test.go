@@ -46,9 +46,10 @@ sinks:
 			return told(s.Do(cmd)) + other.String()
 		}},
 		{"env-debug", "every switch that makes libraries print requests is set: GODEBUG=http2debug=2, FASTLY_DEBUG_MODE, LEGO_DEBUG_DNS_API_HTTP_CLIENT", "exit 0; it is not shown", func(s *scene) string {
-			pair := s.issued("example", certs.Options{})
+			// Another name than above: two hubs of one owner would fight over one domain.
+			pair := s.issued("debug", certs.Options{Names: []string{"debug.example.com"}})
 			cmd := s.Command(s.config(`
-certificates: [{name: example, domains: [example.com]}]
+certificates: [{name: debug, domains: [debug.example.com]}]
 sinks: [{name: edge, type: fastly, certificates: ["*"], config: { {{.AtFastly}} }}]
 `), "sync", "--log-level", "debug")
 			cmd.Env = append(cmd.Env, "GODEBUG=http2debug=2", "FASTLY_DEBUG_MODE=true", "LEGO_DEBUG_DNS_API_HTTP_CLIENT=true", "LOG_LEVEL=debug", "DEBUG=1")
