@@ -83,6 +83,12 @@ func TestCanaryGoesFirst(t *testing.T) {
 			wantWaiting(t, look(), "the others follow at 2000-01-01 01:10:00Z")
 		}
 		w.anew()
+		var told strings.Builder
+		w.hub.Status(t.Context()).WriteWaits(&told)
+		if want := "certificate example waits at 2 of its places: canary first has version 2 since "; strings.Count(told.String(), "\n") != 1 || !strings.HasPrefix(told.String(), want) {
+			t.Errorf("status says %q", told.String())
+		}
+		w.anew()
 		wantWaiting(t, w.hub.Sync(t.Context(), SyncOptions{Only: Only{Sink: "prod", Target: "web/example"}}), "the others follow at")
 		writes := w.writes()
 		time.Sleep(time.Minute + time.Second)

@@ -67,11 +67,18 @@ func (r *Report) WriteProblems(w io.Writer) {
 	}
 }
 
-// WriteWaits names what waits for a limit of a CA, and for which.
+// WriteWaits names what waits for a limit of a CA, and for which, or for a canary, and why.
 func (r *Report) WriteWaits(w io.Writer) {
+	behind := make(map[string][]Promise) // by certificate
+	for _, p := range following(r.Promises) {
+		behind[p.Certificate] = append(behind[p.Certificate], p)
+	}
 	for _, c := range r.Certificates {
 		if c.Waits != nil && !c.Suspended {
 			fmt.Fprintln(w, Clean("certificate "+c.Name+" waits: "+c.WaitsFor))
+		}
+		if waiting := behind[c.Name]; len(waiting) > 0 {
+			fmt.Fprintln(w, Clean(fmt.Sprintf("certificate %s waits at %d of its places: %s", c.Name, len(waiting), waiting[0].Reason)))
 		}
 	}
 }
