@@ -61,8 +61,8 @@ type Observed struct {
 	NotAfter time.Time // of the leaf, UTC; every evidence
 	// NotBefore is that of the leaf, UTC; zero where the provider does not tell.
 	NotBefore time.Time
-	Names    []string  // of the leaf; Serial evidence
-	Issuer   string    // for people, as the provider spells it; never compared
+	Names     []string // of the leaf; Serial evidence
+	Issuer    string   // for people, as the provider spells it; never compared
 
 	// Mark is what we left there; nil when there is none that can be read.
 	Mark *Mark
