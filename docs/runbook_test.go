@@ -411,7 +411,7 @@ func (o *operator) servedSomethingElse() {
 	o.Kept(o.Report(0, o.config, "sync"))
 	out := o.follow("The world is served something else")
 	for _, want := range []string{"on the wire: 1 behind", "wire: certificate shop at nginx", "have the server read it again (a reload)",
-		"shop\t" + nginx.Addr + " (shop.example.com)\t127.0.0.1\tbehind\t", fmt.Sprintf("serial=%X", old.SerialNumber)} {
+		"shop\t" + nginx.Addr + " (shop.example.com)\t127.0.0.1\tbehind\t", fmt.Sprintf("serial=%X", old.SerialNumber.Bytes())} {
 		if !strings.Contains(out, want) {
 			o.T.Errorf("it does not say %q: %s", want, out)
 		}
