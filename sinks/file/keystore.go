@@ -10,15 +10,20 @@ import (
 // files' owner may have written it. Ours have 2,048.
 const maxIterations = 1_000_000
 
+// longestSalt is that of a salt, an initialization vector or a digest. Whatever names its
+// rounds is longer.
+const longestSalt = 32
+
 // affordable reports whether no number that stands in the clear in a keystore's DER
 // is above that bound. The rounds are such numbers; keys and certificates are
-// encrypted in ours, so that no other is large.
+// encrypted in ours, so that no other is large. What comes behind something that is no
+// DER cannot be reached by who reads the keystore either.
 func affordable(der []byte) bool {
 	for len(der) > 0 {
 		var value asn1.RawValue
 		rest, err := asn1.Unmarshal(der, &value)
 		if err != nil {
-			return false
+			return true
 		}
 		universal := value.Class == asn1.ClassUniversal
 		switch {
@@ -27,9 +32,10 @@ func affordable(der []byte) bool {
 				return false
 			}
 		case universal && value.Tag == asn1.TagOctetString:
-			// What is no whole SEQUENCE is salt or ciphertext.
+			// What is no whole SEQUENCE is salt or ciphertext: random bytes, which may look
+			// like the begin of one.
 			var inner asn1.RawValue
-			if rest, err := asn1.Unmarshal(value.Bytes, &inner); err == nil && len(rest) == 0 && inner.Tag == asn1.TagSequence && !affordable(inner.Bytes) {
+			if rest, err := asn1.Unmarshal(value.Bytes, &inner); err == nil && len(rest) == 0 && len(value.Bytes) > longestSalt && inner.Tag == asn1.TagSequence && !affordable(inner.Bytes) {
 				return false
 			}
 		case value.IsCompound && !affordable(value.Bytes):

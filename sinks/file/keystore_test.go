@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -27,6 +28,30 @@ func TestKeystoreThatTakesItsTime(t *testing.T) {
 		wrong := checkKeystore(costly, bundle.Digest(), password)
 		if took := time.Since(begin); wrong != "it is not one of ours" || took > 100*time.Millisecond {
 			t.Errorf("%s: %q after %s", name, wrong, took)
+		}
+	}
+}
+
+// A salt and a ciphertext are random: one in some thousand looks like the begin of a
+// SEQUENCE. A number of rounds before or within that counts all the same.
+func TestRandomBytesThatLookLikeDER(t *testing.T) {
+	sequence := func(inner ...byte) []byte { return append([]byte{0x30, byte(len(inner))}, inner...) }
+	octets := func(inner []byte) []byte { return append([]byte{0x04, byte(len(inner))}, inner...) }
+	large := []byte{0x02, 0x04, 0x7f, 0xff, 0xff, 0xff} // an INTEGER
+	random := bytes.Repeat([]byte{0xff}, 40)            // no DER
+	for name, test := range map[string]struct {
+		der  []byte
+		want bool
+	}{
+		"a salt":                                {sequence(octets(sequence(random[:14]...))...), true},
+		"a salt with what could be a number":    {sequence(octets(sequence(append(large, random[:8]...)...))...), true},
+		"a ciphertext":                          {sequence(octets(sequence(random...))...), true},
+		"rounds":                                {sequence(large...), false},
+		"rounds inside":                         {sequence(octets(sequence(append(large, random...)...))...), false},
+		"rounds behind a salt like a structure": {sequence(append(octets(sequence(random[:14]...)), large...)...), false},
+	} {
+		if got := affordable(test.der); got != test.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }
