@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -172,11 +171,4 @@ func (i *Issuer) amend(ctx context.Context, name string, entry int, change func(
 			return recollection{}, err
 		}
 	}
-}
-
-// without are the failures of all issuers but one.
-func without(all map[string]failure, issuer string) map[string]failure {
-	rest := maps.Clone(all)
-	delete(rest, issuer)
-	return rest
 }

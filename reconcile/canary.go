@@ -102,12 +102,12 @@ func (h *Hub) consult(ctx context.Context, look assessment, promises []Promise) 
 		return
 	}
 	among := func(c anycert.Certificate) bool { return names[c.Name] }
-	_ = h.recall(ctx, wanted(only(h.Certificates, among), look.truth), false, storeTimeout)
+	_ = h.recall(ctx, wanted(selected(h.Certificates, among), look.truth), false, storeTimeout)
 	looked := look.only
 	look.only = Only{}
 	var wait sync.WaitGroup
 	for _, agent := range h.Agents {
-		agent.Certificates = only(agent.Certificates, among)
+		agent.Certificates = selected(agent.Certificates, among)
 		if !agent.Canary || agent.Suspended || len(agent.Certificates) == 0 {
 			continue
 		}
@@ -121,8 +121,8 @@ func (h *Hub) consult(ctx context.Context, look assessment, promises []Promise) 
 	wait.Wait()
 }
 
-// only are those certificates of which is says so.
-func only(certificates []anycert.Certificate, is func(anycert.Certificate) bool) (some []anycert.Certificate) {
+// selected are those certificates of which is says so.
+func selected(certificates []anycert.Certificate, is func(anycert.Certificate) bool) (some []anycert.Certificate) {
 	for _, c := range certificates {
 		if is(c) {
 			some = append(some, c)
@@ -141,11 +141,10 @@ const reloading = 5 * time.Second
 func (h *Hub) witnessCanary(ctx context.Context, agent Agent) {
 	end := time.Now().Add(reloading)
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		due := h.unwitnessed(agent)
-		h.lookAtWire(ctx, due, func(p Promise) *anycert.Entry { return p.sighting.known.Entry }).conclude(due)
+		due := h.onTheWire(ctx, h.unwitnessed(agent))
 		h.seen.witness(agent.Name, due)
 		reloads := slices.ContainsFunc(due, func(p Promise) bool {
-			return p.Pushed && p.Wire != nil && (p.Wire.State == WireBehind || p.Wire.State == WireUnseen)
+			return p.Pushed && (p.Wire.State == WireBehind || p.Wire.State == WireUnseen)
 		})
 		if !reloads || time.Now().After(end) {
 			return

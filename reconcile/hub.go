@@ -213,7 +213,7 @@ func (h *Hub) concerned(only Only) []anycert.Certificate {
 			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(h.Certificates), func(c anycert.Certificate) bool { return !belongs[c.Name] })
+	return selected(h.Certificates, func(c anycert.Certificate) bool { return belongs[c.Name] })
 }
 
 // truth reads the store, and indexes what a person wrote there by hand.

@@ -139,7 +139,7 @@ func (w *renewing) pushAll(ctx context.Context, some []anycert.Certificate, trut
 	parts := w.Parts
 	parts.Certificates, parts.Agents = some, nil
 	for _, agent := range w.Agents {
-		agent.Certificates = slices.DeleteFunc(slices.Clone(agent.Certificates), func(c anycert.Certificate) bool { return !among(c) })
+		agent.Certificates = selected(agent.Certificates, among)
 		if len(agent.Certificates) > 0 {
 			parts.Agents = append(parts.Agents, agent)
 		}

@@ -1,11 +1,6 @@
 package reconcile
 
-import (
-	"context"
-	"slices"
-
-	"github.com/anycert/anycert"
-)
+import "context"
 
 // StatusAgain makes a Status for somebody who asks again and again. It sees what the
 // world is served as well, as often as a daemon looks: of what is well every tenth time.
@@ -14,12 +9,10 @@ func (h *Hub) StatusAgain() func(context.Context) *Report {
 	watcher, seen := new(watcher), make(map[place]*Wire)
 	return func(ctx context.Context) *Report {
 		report := h.Status(ctx)
-		due := watcher.due(report.Promises, nil)
-		h.lookAtWire(ctx, due, func(p Promise) *anycert.Entry { return p.sighting.known.Entry }).conclude(due)
+		due := h.onTheWire(ctx, watcher.due(report.Promises, nil))
 		if ctx.Err() != nil { // broken off: it tells nothing
 			return report
 		}
-		due = slices.DeleteFunc(due, func(p Promise) bool { return p.Wire == nil })
 		watcher.saw(due, report.Promises)
 		for _, p := range due {
 			seen[p.place()] = p.Wire

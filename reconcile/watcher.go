@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"hash/fnv"
-	"slices"
 
 	"github.com/anycert/anycert"
 )
@@ -92,12 +91,10 @@ func (r *round) watch(agent Agent, after <-chan []Promise) {
 			if len(due) == 0 {
 				continue
 			}
-			look := r.hub.lookAtWire(r.asked, due, func(p Promise) *anycert.Entry { return p.sighting.known.Entry })
-			look.conclude(due)
+			due = r.hub.onTheWire(r.asked, due)
 			if r.asked.Err() != nil { // broken off: it tells nothing
 				return
 			}
-			due = slices.DeleteFunc(due, func(p Promise) bool { return p.Wire == nil })
 			watcher.saw(due, promises)
 			for _, p := range due {
 				r.hub.log.wire(p)

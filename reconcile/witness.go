@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 
 	"github.com/anycert/anycert"
 )
@@ -38,6 +39,13 @@ func (h *Hub) lookAtWire(ctx context.Context, promises []Promise, entry func(Pro
 		}
 	}()
 	return l
+}
+
+// onTheWire looks at the wire of promises that were looked at, and returns those of which
+// something was to be seen.
+func (h *Hub) onTheWire(ctx context.Context, promises []Promise) []Promise {
+	h.lookAtWire(ctx, promises, func(p Promise) *anycert.Entry { return p.sighting.known.Entry }).conclude(promises)
+	return slices.DeleteFunc(promises, func(p Promise) bool { return p.Wire == nil })
 }
 
 // witness is Look that survives a panic: nothing was seen then.

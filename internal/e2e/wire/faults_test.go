@@ -70,7 +70,6 @@ type scene struct {
 	*world.World
 	edge  *edge
 	pairs map[string]certs.Pair
-	key   certs.Pair // RSA
 }
 
 func domain(name string) string { return name + ".example.com" }
