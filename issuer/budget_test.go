@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,13 +15,24 @@ import (
 	"github.com/anycert/anycert/store/storetest"
 )
 
-// Many processes that take at once take exactly what there is.
+// Many processes that take at once take exactly what there is. All have read the
+// budget before the first of them writes, however few processors there are.
 func TestManyTakeFromOneBudget(t *testing.T) {
-	store, now := &storetest.Memory{}, time.Now()
-	var group sync.WaitGroup
+	const processes = 8
+	var saves atomic.Int64
+	var meet, group sync.WaitGroup
+	meet.Add(processes)
+	store := &storetest.Memory{Fail: func(op storetest.Op, _ string) error {
+		if op == storetest.OpSave && saves.Add(1) <= processes {
+			meet.Done()
+			meet.Wait()
+		}
+		return nil
+	}}
 	var mu sync.Mutex
+	now := time.Now()
 	taken, waiting := 0, 0
-	for p := range 8 {
+	for p := range processes {
 		c := &ca{Config: Config{Name: "ca", Limits: limits.Config{Domain: "20 in 7d"}}, directory: "https://ca.example.com", records: store}
 		group.Go(func() {
 			for n := range 4 {
