@@ -136,7 +136,8 @@ func (p Promise) wireFollows() bool {
 	}
 	seen := p.sighting.observed
 	for _, a := range p.Wire.Addresses {
-		same := !seen.Digest.IsZero() && a.Digest == seen.Digest.String() || seen.Serial != "" && a.Serial == seen.Serial
+		same := !seen.Digest.IsZero() && a.Digest == seen.Digest.String() || seen.Serial != "" && a.Serial == seen.Serial ||
+			seen.Evidence == anycert.Dates && a.NotAfter != nil && a.NotAfter.Equal(seen.NotAfter)
 		if a.State != WireServed && !same {
 			return false
 		}

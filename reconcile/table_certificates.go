@@ -12,6 +12,16 @@ import (
 // is next obtained, and how its promises stand. A column that would be empty is left
 // out. Names are the last: they may be a hundred, and none is left out for grep.
 func (r *Report) WriteCertificates(w io.Writer) {
+	r.writeCertificates(w, "CERTIFICATE", "ISSUER", "VERSION", "EXPIRES", "RENEWAL", "PROMISES", "OWNER", "DESCRIPTION", "NAMES")
+}
+
+// WriteCertificatesNarrow is WriteCertificates for a terminal that cuts what does not fit:
+// how the promises stand comes first.
+func (r *Report) WriteCertificatesNarrow(w io.Writer) {
+	r.writeCertificates(w, "CERTIFICATE", "PROMISES", "VERSION", "EXPIRES", "RENEWAL", "ISSUER", "OWNER", "DESCRIPTION", "NAMES")
+}
+
+func (r *Report) writeCertificates(w io.Writer, columns ...string) {
 	if len(r.Certificates) == 0 {
 		fmt.Fprintln(w, "no certificates are declared")
 		return
@@ -23,10 +33,16 @@ func (r *Report) WriteCertificates(w io.Writer) {
 		}
 		promises[p.Certificate][p.Verdict]++
 	}
-	rows := [][]string{{"CERTIFICATE", "ISSUER", "VERSION", "EXPIRES", "RENEWAL", "PROMISES", "OWNER", "DESCRIPTION", "NAMES"}}
+	rows := [][]string{columns}
 	for _, c := range r.Certificates {
-		rows = append(rows, []string{c.Name, c.Issuer, version(c), expiry(c, r.Time), renewal(c, r.Time),
-			counts(promises[c.Name]), c.Owner, c.Description, strings.Join(c.Domains, " ")})
+		cells := map[string]string{"CERTIFICATE": c.Name, "ISSUER": c.Issuer, "VERSION": version(c), "EXPIRES": expiry(c, r.Time),
+			"RENEWAL": renewal(c, r.Time), "PROMISES": counts(promises[c.Name]), "OWNER": c.Owner, "DESCRIPTION": c.Description,
+			"NAMES": strings.Join(c.Domains, " ")}
+		row := make([]string, len(columns))
+		for i, column := range columns {
+			row[i] = cells[column]
+		}
+		rows = append(rows, row)
 	}
 	rows = withoutEmptyColumns(rows)
 	for _, row := range rows {
@@ -67,18 +83,26 @@ func (r *Report) WriteProblems(w io.Writer) {
 	}
 }
 
-// WriteWaits names what waits for a limit of a CA, and for which, or for a canary, and why.
+// WriteWaits names what waits for a limit of a CA, and for which, and the promises that
+// wait, and why.
 func (r *Report) WriteWaits(w io.Writer) {
-	behind := make(map[string][]Promise) // by certificate
-	for _, p := range following(r.Promises) {
-		behind[p.Certificate] = append(behind[p.Certificate], p)
-	}
 	for _, c := range r.Certificates {
 		if c.Waits != nil && !c.Suspended {
 			fmt.Fprintln(w, Clean("certificate "+c.Name+" waits: "+c.WaitsFor))
 		}
-		if waiting := behind[c.Name]; len(waiting) > 0 {
-			fmt.Fprintln(w, Clean(fmt.Sprintf("certificate %s waits at %d of its places: %s", c.Name, len(waiting), waiting[0].Reason)))
+	}
+	for _, s := range r.Shortfalls() {
+		if s.Verdict == Waiting {
+			fmt.Fprintln(w, s)
+		}
+	}
+}
+
+// WriteShortfalls says of the promises that are neither kept nor waiting, why.
+func (r *Report) WriteShortfalls(w io.Writer) {
+	for _, s := range r.Shortfalls() {
+		if s.Verdict != Waiting {
+			fmt.Fprintln(w, s)
 		}
 	}
 }

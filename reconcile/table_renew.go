@@ -25,9 +25,27 @@ func (r Renewed) Words() string {
 	case r.Served:
 		words += ", and served everywhere"
 	default:
-		words += ", but not seen served at " + strings.Join(r.Unserved, "; ")
+		words += ", but not seen served at " + strings.Join(together(r.Unserved), "; ")
 	}
 	return words + r.revocation()
+}
+
+// together puts places that lack something for the same reason before it, each being
+// written as PLACE: REASON.
+func together(lacks []string) []string {
+	var reasons []string
+	places := make(map[string][]string)
+	for _, lack := range lacks {
+		place, why, _ := strings.Cut(lack, ": ")
+		if places[why] == nil {
+			reasons = append(reasons, why)
+		}
+		places[why] = append(places[why], place)
+	}
+	for i, why := range reasons {
+		reasons[i] = strings.TrimSuffix(strings.Join(places[why], ", ")+": "+why, ": ")
+	}
+	return reasons
 }
 
 // revocation tells what became, or becomes, of the old one.

@@ -57,3 +57,15 @@ example       disk   /tmp/·[2J x y·   kept
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
+
+// Places that lack a new certificate for one reason are told with it once.
+func TestUnservedPlacesHaveOneReason(t *testing.T) {
+	r := Renewed{Name: "example", Renewed: true, Unserved: []string{
+		"prod web/example-tls: waiting: canary first has version 2: the others follow at 10:00", "edge *.example.com: broken",
+		"prod api/example-tls: waiting: canary first has version 2: the others follow at 10:00", "far: no pass has ended: yet", "odd place"}}
+	want := "renewed, but not seen served at prod web/example-tls, prod api/example-tls: waiting: canary first has version 2: the others follow at 10:00; " +
+		"edge *.example.com: broken; far: no pass has ended: yet; odd place"
+	if got := r.Words(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

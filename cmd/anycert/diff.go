@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -95,6 +98,9 @@ type side struct {
 func (a *app) side(arg string) (side, error) {
 	options := config.Options{Version: version()}
 	if prefix, ok := strings.CutPrefix(arg, prefixed); ok {
+		if prefix == "" { // as of a variable of the shell that is not set
+			return side{}, fmt.Errorf("diff: %s is empty: say which, as in %sanycert", prefixed, prefixed)
+		}
 		store, err := a.prefix(prefix, options)
 		return side{name: arg, store: store}, err
 	}
@@ -115,7 +121,10 @@ func (a *app) side(arg string) (side, error) {
 // configured is what a configuration declares. A sink that cannot be made on this
 // machine, for want of its kubeconfig, leaves its own targets unknown.
 func configured(path string, options config.Options) (side, error) {
-	loaded, err := load(path)
+	loaded, err := config.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return side{}, fmt.Errorf("diff: %w: correct the path", err)
+	}
 	if err != nil {
 		return side{}, err
 	}
@@ -211,32 +220,59 @@ func (d *difference) text(w io.Writer) {
 		for _, what := range c.Differs {
 			fmt.Fprint(table, head)
 			head = ""
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", reconcile.Clean(c.Name), what, reconcile.Clean(c.Sides[0].say(what)), reconcile.Clean(c.Sides[1].say(what)))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", reconcile.Clean(c.Name), what, reconcile.Clean(c.Sides[0].say(what, c.Sides[1])), reconcile.Clean(c.Sides[1].say(what, c.Sides[0])))
 		}
 	}
 	_ = table.Flush()
 	for _, u := range d.Unknown {
 		fmt.Fprintf(w, "%s: could not be told: %s\n", reconcile.Clean(u.Side), reconcile.Clean(u.Why))
 	}
+	for i, name := range d.Sides {
+		if d.empty(i) {
+			fmt.Fprintf(w, "%s has no certificates at all: is that the right one?\n", reconcile.Clean(name))
+		}
+	}
 	fmt.Fprintf(w, "%s the same\n", count(same, "certificate"))
 }
 
-// say is one of the things that can differ, for people.
-func (s *shown) say(what string) string {
+// empty reports whether a side was seen to have nothing of what the other has, as one has
+// whose name was mistyped.
+func (d *difference) empty(side int) bool {
+	return len(d.Certificates) > 0 &&
+		!slices.ContainsFunc(d.Certificates, func(c compared) bool { return c.Sides[side] != nil }) &&
+		!slices.ContainsFunc(d.Unknown, func(u untold) bool { return u.Side == d.Sides[side] })
+}
+
+// say is one of the things that can differ, for people; other is the other side.
+func (s *shown) say(what string, other *shown) string {
 	switch {
 	case s == nil:
 		return "-"
 	case what == differsName:
 		return "has it"
 	case what == differsNames:
-		return strings.Join(s.Names, ", ")
+		return beside(s.Names, other.Names)
 	case what == differsTargets:
-		return orDash(strings.Join(s.Targets, ", "))
+		return orDash(beside(s.Targets, other.Targets))
 	case s.Version == 0:
 		return "none yet"
 	}
 	digest := s.Digest[:min(len(s.Digest), len("sha256:")+12)]
 	return fmt.Sprintf("version %d, expires %s, %s…", s.Version, s.NotAfter.Format("2006-01-02 15:04Z"), digest)
+}
+
+// beside is a list for people who compare it with another one. Of long ones only that is
+// told which the other has not.
+func beside(list, other []string) string {
+	const few = 3
+	if max(len(list), len(other)) <= few {
+		return strings.Join(list, ", ")
+	}
+	own := slices.DeleteFunc(slices.Clone(list), func(one string) bool { return slices.Contains(other, one) })
+	if both := len(list) - len(own); both > 0 {
+		own = append(own, fmt.Sprintf("%d that both have", both))
+	}
+	return strings.Join(own, ", ")
 }
 
 // compare asks both stores at once.

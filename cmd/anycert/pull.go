@@ -60,7 +60,7 @@ With --check, nothing is changed: what is behind is listed.
 
 Exit code: 0 everything is there; 1 something that was asked for is not, or could not
 be told; 2 --check found something behind. What your token may not read is a failure
-only when it was asked for by name.`,
+only when it was asked for by name: here, in the environment or in a template.`,
 		Example: `  anycert pull --dir ./certs example
   VAULT_ADDR=https://vault.example.com anycert pull --dir ./certs
   anycert pull --config prod.yaml
@@ -128,7 +128,7 @@ func (a *app) pull(ctx context.Context, p pulling) error {
 		fmt.Fprintln(a.out, "the store has no certificates")
 		return nil
 	}
-	table := &pullTable{dir: dir, chosen: len(p.names) > 0, check: p.check}
+	table := &pullTable{dir: dir, named: slices.Concat(p.names, from.wanted, rendering.certificates()), check: p.check}
 	var promises []reconcile.Promise
 	if len(names) > 0 {
 		if promises, err = pullAll(ctx, from.store, dir, names, p.check); err != nil {
@@ -175,6 +175,7 @@ func listed(ctx context.Context, store anycert.Store) ([]string, error) {
 type source struct {
 	store     anycert.Store
 	names     []string
+	wanted    []string // those of names that the person whose file it is chose
 	dir       string
 	templates []string
 }
@@ -188,7 +189,7 @@ func (a *app) pullFrom(env string) (source, error) {
 			return source{}, err
 		}
 		store, err := found.Open(config.Options{Version: version()})
-		return source{store, found.Certificates, found.Dir, found.Templates}, err
+		return source{store, found.Certificates, found.Certificates, found.Dir, found.Templates}, err
 	}
 	path, err := a.path()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/trusted"
@@ -114,7 +115,7 @@ func (r *rendering) all(ctx context.Context, store anycert.Store, promises []rec
 		if err != nil {
 			row = pulled{did: "failed", why: err.Error(), failed: true}
 			if errors.Is(err, anycert.ErrRefused) {
-				row.did = string(reconcile.Refused)
+				row.did, row.why = string(reconcile.Refused), strings.TrimPrefix(row.why, anycert.ErrRefused.Error()+": ")
 			}
 		}
 		row.what, row.where = file.name, file.path

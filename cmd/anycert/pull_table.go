@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/anycert/anycert"
@@ -22,8 +24,9 @@ type pulled struct {
 // have to be. What policy denies is no failure, unless it was asked for by name or
 // nothing else came.
 type pullTable struct {
-	dir           string
-	chosen, check bool
+	dir   string
+	named []string // asked for by name
+	check bool
 
 	rows                []pulled
 	got, behind, failed int
@@ -49,7 +52,7 @@ func (t *pullTable) promise(p reconcile.Promise) {
 		}
 	case isDenied(p):
 		row.did, row.why = "denied", cmp.Or(p.StoreErr(), p.Err).Error()
-		row.failed = t.chosen
+		row.failed = slices.Contains(t.named, p.Certificate)
 	case errors.Is(p.StoreErr(), anycert.ErrNotFound) && p.Verdict == reconcile.Waiting:
 		row.failed = true
 		row.did, row.why = "missing", "the store has no certificate of this name yet"
@@ -65,12 +68,16 @@ func (t *pullTable) promise(p reconcile.Promise) {
 
 // write shows the lines and tells the exit code by its error.
 func (t *pullTable) write(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	for _, row := range t.rows {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", reconcile.Clean(row.what), row.did, reconcile.Clean(row.where), reconcile.Clean(row.why))
 	}
-	if err := table.Flush(); err != nil {
-		return err
+	_ = table.Flush() // into memory
+	for line := range strings.Lines(text.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
 	}
 	switch {
 	case t.failed > 0 || t.got+t.behind == 0:

@@ -2,12 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/anycert/anycert/reconcile"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -20,8 +20,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show every certificate: version, expiry, next renewal and why, promises",
 		Long: `Show every declared certificate with its names, issuer, version, expiry, when and
-why it is next obtained, and how its promises stand. Like audit it changes nothing
-and reads no key.
+why it is next obtained, and how its promises stand, with the reason where one is not
+kept. Like audit it changes nothing and reads no key; what the world is served is seen
+by audit and --watch alone.
 
 With --watch it looks again every 10 s until Ctrl-C, and shows on a terminal what is
 so now, the most urgent first, and elsewhere a line for each change; and, as audit does,
@@ -47,18 +48,19 @@ ended; 1 otherwise.`,
 			}
 			defer end()
 			if watch {
-				return watching{look: hub.StatusAgain(), every: every, out: a.out, size: a.terminal()}.watch(cmd.Context())
+				resized := make(chan os.Signal, 1)
+				signal.Notify(resized, syscall.SIGWINCH)
+				defer signal.Stop(resized)
+				return watching{look: hub.StatusAgain(), every: every, out: a.out, size: a.terminal(), resized: resized}.watch(cmd.Context())
 			}
 			report := hub.Status(cmd.Context())
 			err = out.write(a.out, report, func() {
 				report.WriteCertificates(a.out)
 				report.WriteProblems(a.out)
+				report.WriteShortfalls(a.out)
 				report.WriteWaits(a.out)
 				report.WriteRequests(a.out)
 				report.WriteNotes(a.out)
-				if report.Has(reconcile.Broken, reconcile.Held, reconcile.Refused, reconcile.Unknown) {
-					fmt.Fprintln(a.out, "why a promise is not kept: `anycert audit`")
-				}
 			})
 			if err != nil {
 				return err

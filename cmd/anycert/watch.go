@@ -2,16 +2,12 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -20,10 +16,11 @@ import (
 
 // watching is what `status --watch` needs: how to look, and where to show it.
 type watching struct {
-	look  func(context.Context) *reconcile.Report
-	every time.Duration
-	out   io.Writer
-	size  func() (width, height int, err error) // of the terminal; nil where there is none
+	look    func(context.Context) *reconcile.Report
+	every   time.Duration
+	out     io.Writer
+	size    func() (width, height int, err error) // of the terminal; nil where there is none
+	resized <-chan os.Signal                      // tells that the terminal has another size
 }
 
 // leastEvery is how often one may look: each look asks the store and every sink.
@@ -50,10 +47,17 @@ func (w watching) watch(ctx context.Context) error {
 		if err := show(report); err != nil {
 			return fmt.Errorf("showing the status: %w", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-w.resized:
+				if err := show(report); err != nil {
+					return fmt.Errorf("showing the status: %w", err)
+				}
+			case <-ticker.C:
+				waiting = false
+			}
 		}
 	}
 }
@@ -82,12 +86,15 @@ func (l *lines) show(report *reconcile.Report) error {
 		}
 		l.said[about] = line
 	}
-	standing, wires := promisesOf(report), make(map[string]string)
+	standing, why := promisesOf(report), make(map[string]string)
+	for _, shortfall := range report.Shortfalls() {
+		why[shortfall.Certificate] += "; " + shortfall.Text
+	}
 	for _, difference := range report.WireDifferences() {
-		wires[difference.Certificate] += "; " + difference.Text
+		why[difference.Certificate] += "; " + difference.Text
 	}
 	for _, c := range report.Certificates {
-		say(c.Name, "certificate "+c.Name+": "+oneLine(c, standing[c.Name])+wires[c.Name])
+		say(c.Name, "certificate "+c.Name+": "+oneLine(c, standing[c.Name])+why[c.Name])
 	}
 	for i, note := range report.Notes {
 		say(fmt.Sprint("note ", i), "note: "+note)
@@ -153,96 +160,4 @@ func promisesOf(report *reconcile.Report) map[string]string {
 // else. One that is not kept is told as that.
 func astray(p reconcile.Promise) bool {
 	return p.Verdict == reconcile.Kept && p.Wire != nil && p.Wire.State != reconcile.WireServed
-}
-
-// screen draws on a terminal. Only lines that differ are written, so that nothing
-// flickers; what was on the terminal before is there again at the end.
-type screen struct {
-	out           io.Writer
-	size          func() (width, height int, err error)
-	entered       bool
-	width, height int
-	shown         []string
-}
-
-func (s *screen) show(report *reconcile.Report) error {
-	width, height, err := s.size()
-	if err != nil || width < 1 || height < 2 {
-		return errors.Join(err, errors.New("the terminal has no size"))
-	}
-	var text bytes.Buffer
-	if !s.entered {
-		text.WriteString("\x1b[?1049h\x1b[?25l") // the other screen, without a cursor
-	}
-	if !s.entered || width != s.width || height != s.height {
-		text.WriteString("\x1b[2J")
-		s.shown = nil
-	}
-	s.entered, s.width, s.height = true, width, height
-	lines := fit(page(report), width, height)
-	for i := range max(len(lines), len(s.shown)) {
-		line, had := at(lines, i), at(s.shown, i)
-		if line != had {
-			fmt.Fprintf(&text, "\x1b[%d;1H%s\x1b[K", i+1, line)
-		}
-	}
-	s.shown = lines
-	_, err = s.out.Write(text.Bytes())
-	return err
-}
-
-// leave gives the terminal back.
-func (s *screen) leave() {
-	if s.entered {
-		fmt.Fprint(s.out, "\x1b[?25h\x1b[?1049l")
-	}
-}
-
-func at(lines []string, i int) string {
-	if i < len(lines) {
-		return lines[i]
-	}
-	return ""
-}
-
-// page is what status shows, the most urgent first.
-func page(report *reconcile.Report) []string {
-	shown := *report
-	shown.Certificates = slices.Clone(report.Certificates)
-	ill := make(map[string]bool)
-	for _, p := range report.Promises {
-		ill[p.Certificate] = ill[p.Certificate] || p.Verdict != reconcile.Kept && p.Verdict != reconcile.Waiting || astray(p)
-	}
-	concern := func(c reconcile.CertificateStatus) int {
-		switch {
-		case c.Problem != "":
-			return 0
-		case ill[c.Name]:
-			return 1
-		}
-		return 2
-	}
-	slices.SortStableFunc(shown.Certificates, func(a, b reconcile.CertificateStatus) int { return cmp.Compare(concern(a), concern(b)) })
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s   %s   Ctrl-C ends\n\n", report.Time.UTC().Format("2006-01-02 15:04:05Z"), report.Summary())
-	shown.WriteProblems(&text)
-	for _, difference := range report.WireDifferences() {
-		fmt.Fprintln(&text, difference)
-	}
-	shown.WriteRequests(&text)
-	shown.WriteCertificates(&text)
-	return strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
-}
-
-// fit cuts lines to what a terminal shows, and says how many are left out.
-func fit(lines []string, width, height int) []string {
-	if left := len(lines) - height; left > 0 {
-		lines = append(slices.Clone(lines[:height-1]), fmt.Sprintf("… and %d more lines: `anycert status` shows all", left+1))
-	}
-	for i, line := range lines {
-		if utf8.RuneCountInString(line) > width {
-			lines[i] = string([]rune(line)[:width-1]) + "…"
-		}
-	}
-	return lines
 }

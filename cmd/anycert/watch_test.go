@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/anycert/anycert/reconcile"
 )
@@ -111,8 +115,7 @@ func TestWatchTellsTheWire(t *testing.T) {
 			t.Errorf("%s\nwant\n%s", got, want)
 		}
 		looks = 1
-		lines := page(look(t.Context()))
-		text := strings.Join(lines, "\n")
+		text := strings.Join(page(look(t.Context()), 200, 50), "\n")
 		if !strings.Contains(text, "\nwire: certificate two at cdn two.example.com: two.example.com:443: another certificate is served; look at the DNS\n") ||
 			strings.Index(text, "\ntwo ") > strings.Index(text, "\none ") {
 			t.Error(text)
@@ -120,9 +123,87 @@ func TestWatchTellsTheWire(t *testing.T) {
 	})
 }
 
+// unkept has certificates that are refused, for a reason that is longer than a line.
+func unkept(n int) *reconcile.Report {
+	report := &reconcile.Report{Time: time.Now()}
+	end := time.Now().AddDate(0, 0, 90)
+	for i := range n {
+		name := fmt.Sprintf("example-%d", i)
+		report.Certificates = append(report.Certificates, reconcile.CertificateStatus{Name: name, Issuer: "letsencrypt", Version: 1, NotAfter: &end,
+			Renewal: &end, Why: "a third of its lifetime is left", Domains: []string{name + ".example.com"}})
+		report.Promises = append(report.Promises, reconcile.Promise{Certificate: name, Sink: "prod", Target: "web/" + name + "-tls", Verdict: reconcile.Refused,
+			Reason: "it belongs to someone else (last written by kubectl-create): name web/" + name + "-tls under adopt to take it over, or choose another name with secret"})
+	}
+	return report
+}
+
+// What is wrong can be read to its end in a terminal of the usual width, and how the
+// promises stand is not cut off; many who are unwell leave room for the table.
+func TestWatchCanBeReadInATerminal(t *testing.T) {
+	text := strings.Join(page(unkept(2), 80, 24), "\n")
+	for _, want := range []string{"\ncertificate example-1 is refused at prod web/example-1-tls: it belongs to", "\n  adopt to take it over, or choose another name with secret\n",
+		"\nCERTIFICATE   PROMISES    VERSION   EXPIRES", "\nexample-0     1 refused   1         "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing from\n%s", want, text)
+		}
+	}
+	for _, height := range []int{2, 3, 5, 24} {
+		lines := page(unkept(40), 80, height)
+		if len(lines) > height {
+			t.Errorf("%d lines in a terminal of %d", len(lines), height)
+		}
+		for _, line := range lines {
+			if utf8.RuneCountInString(line) > 80 {
+				t.Errorf("%q is wider than the terminal", line)
+			}
+		}
+		if text := strings.Join(lines, "\n"); height == 24 && !(strings.Contains(text, "more lines: `anycert audit` shows all\nCERTIFICATE ") && strings.Contains(text, "\nexample-5 ")) {
+			t.Error(text)
+		}
+	}
+}
+
+// Elsewhere the reason stands in the line.
+func TestWatchTellsWhyInLines(t *testing.T) {
+	var out bytes.Buffer
+	if err := (&lines{out: &out, said: map[string]string{}}).show(unkept(1)); err != nil {
+		t.Fatal(err)
+	}
+	if want := ", 1 refused; is refused at prod web/example-0-tls: it belongs to someone else "; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is missing from %s", want, out.String())
+	}
+}
+
+func TestFold(t *testing.T) {
+	got := fold([]string{"one two three four", "short", "averyveryverylongword x", "ä ö ü ä ö ü ä"}, 10)
+	want := []string{"one two", "  three", "  four", "short", "averyveryv", "  erylongw", "  ord x", "ä ö ü ä ö", "  ü ä"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestWatchIsNotTooOften(t *testing.T) {
 	err := watching{look: reports("one"), every: time.Millisecond}.watch(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "1s is the least") {
 		t.Error(err)
 	}
+}
+
+// A terminal that gets another size is drawn anew at once, and nobody is asked for that.
+func TestWatchFollowsTheTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		width, looks := 40, 0
+		resized := make(chan os.Signal)
+		go func() {
+			time.Sleep(3 * time.Second)
+			width = 60
+			resized <- os.Interrupt
+		}()
+		look := reports("one")
+		got := watchFor(t, 5*time.Second, watching{resized: resized, size: func() (int, int, error) { return width, 7, nil },
+			look: func(ctx context.Context) *reconcile.Report { looks++; return look(ctx) }})
+		if frames := strings.Count(got, "\x1b[2J"); frames != 2 || looks != 1 {
+			t.Errorf("drawn %d times after %d looks: %q", frames, looks, got)
+		}
+	})
 }

@@ -123,7 +123,7 @@ func (g *Gate) identify(a *Access, r *http.Request) *refusal {
 			"the proxy has to say who is asking: it sets the header " + a.ProxyHeader + ", and its address is one of http.proxies in the configuration"}
 	}
 	return &refusal{http.StatusForbidden,
-		"the status page is served to this machine alone: to see it from elsewhere, set http.token or http.proxy_header in the configuration, and the name in http.hosts"}
+		"others than this machine can connect here, and nobody has said who may see the status page: set http.token or http.proxy_header in the configuration, and the name in http.hosts"}
 }
 
 func (a *Access) believes(proxy netip.Addr) bool {

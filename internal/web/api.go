@@ -83,8 +83,16 @@ type apiCertificates struct {
 
 func (a api) certificates(w http.ResponseWriter, r *http.Request) {
 	view := a.health.View(time.Now())
-	found := ask(r.URL.Query(), apiPage, apiMost).find(&view)
-	answer := apiCertificates{head(&view), found.Total, found.Page, found.Pages, []reconcile.CertificateView{}}
+	if wrong := mistaken(r.URL.Query(), &view); wrong != "" {
+		refuse(w, r, http.StatusBadRequest, wrong)
+		return
+	}
+	query := ask(r.URL.Query(), apiPage, apiMost)
+	found := query.find(&view)
+	answer := apiCertificates{head(&view), found.Total, query.Page, found.Pages, []reconcile.CertificateView{}}
+	if query.Page > found.Pages { // whoever counts up comes to an end
+		found.Certificates = nil
+	}
 	for _, c := range found.Certificates {
 		answer.Certificates = append(answer.Certificates, complete(*c))
 	}

@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -103,11 +104,36 @@ var closed = map[string]bool{"kept": true, "waiting": true, "broken": true, "hel
 
 func TestAPIRefusals(t *testing.T) {
 	handler := handler(documented())
-	for address, want := range map[string]int{"/api/": 404, "/api/v1/": 404, "/api/v2/status": 404, "/api/v1/certificates/none": 404} {
+	const list = "/api/v1/certificates?"
+	for address, want := range map[string]int{"/api/": 404, "/api/v1/": 404, "/api/v2/status": 404, "/api/v1/certificates/none": 404,
+		list + "state=broken": 400, list + "sort=date": 400, list + "page=0": 400, list + "size=x": 400, list + "sink=nope": 400,
+		list + "status=failing": 400, list + "q=" + strings.Repeat("a", 201): 400} {
 		code, header, body := ask(t, handler, "GET", address)
 		var answer struct{ Error string }
 		if err := json.Unmarshal([]byte(body), &answer); err != nil || code != want || answer.Error == "" || header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %d %s (%v)", address, code, body, err)
 		}
+	}
+}
+
+// Whoever asks for page after page comes to an end.
+func TestAPIPages(t *testing.T) {
+	handler := handler(webtest.Fixed{Shown: webtest.Many(20)})
+	seen := 0
+	for page := 1; ; page++ {
+		_, _, body := ask(t, handler, "GET", fmt.Sprintf("/api/v1/certificates?sort=name&state=&size=10&page=%d", page))
+		var answer struct {
+			Total, Page, Pages int
+			Certificates       []struct{ Name string }
+		}
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Page != page || answer.Pages != 3 || page > 4 {
+			t.Fatalf("page %d: %s (%v)", page, body, err)
+		}
+		if seen += len(answer.Certificates); len(answer.Certificates) == 0 {
+			break
+		}
+	}
+	if seen != 27 {
+		t.Errorf("%d certificates were listed", seen)
 	}
 }

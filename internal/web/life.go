@@ -73,15 +73,29 @@ const (
 )
 
 func sinkRows(view *reconcile.View) []sinkRow {
+	astray := make(map[string]map[reconcile.WireState]int)
+	for _, c := range view.Certificates {
+		for _, p := range c.Promises {
+			if !p.Astray || p.Wire == nil {
+				continue
+			}
+			if astray[p.Sink] == nil {
+				astray[p.Sink] = make(map[reconcile.WireState]int)
+			}
+			astray[p.Sink][p.Wire.State]++
+		}
+	}
 	var rows []sinkRow
 	for _, s := range view.Sinks {
-		rows = append(rows, newSinkRow(s, view.Time))
+		rows = append(rows, newSinkRow(s, wires(astray[s.Name]), view.Time))
 	}
 	return rows
 }
 
-func newSinkRow(s reconcile.SinkView, now time.Time) sinkRow {
-	r := sinkRow{SinkView: s, Tone: reconcile.Well, State: verdicts(s.Verdicts), Link: query{Sink: s.Name, Sort: byUrgency}.link(1)}
+// newSinkRow is the row of a sink; astray says what the world is served from there, where
+// that is something else.
+func newSinkRow(s reconcile.SinkView, astray string, now time.Time) sinkRow {
+	r := sinkRow{SinkView: s, Tone: reconcile.Well, State: verdicts(s.Verdicts) + astray, Link: query{Sink: s.Name, Sort: byUrgency}.link(1)}
 	switch {
 	case s.Suspended:
 		r.Tone, r.State, r.Last = reconcile.Suspended, "suspended", "not looked at"
@@ -99,7 +113,7 @@ func newSinkRow(s reconcile.SinkView, now time.Time) sinkRow {
 	switch {
 	case s.Stale:
 		r.Tone, r.State = reconcile.Failing, "no pass has ended for "+span(now.Sub(last.Ended))+"; then: "+r.State
-	case last.Failing > 0:
+	case last.Failing > 0, astray != "":
 		r.Tone = reconcile.Failing
 	case last.Waiting > 0:
 		r.Tone = reconcile.Pending

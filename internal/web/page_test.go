@@ -104,6 +104,23 @@ func TestCertificatePage(t *testing.T) {
 	}
 }
 
+// A certificate that is kept everywhere fails where the world is served something else: the
+// counts say so, a sink from where it is does not look well, and kept is not written in red.
+func TestTheWireIsCounted(t *testing.T) {
+	handler := handler(webtest.Fixed{Shown: webtest.Example()})
+	_, _, body := ask(t, handler, "GET", "/")
+	for _, want := range []string{"15 promises: 13 kept, 1 waiting, 1 unknown; on the wire: 1 behind.", `<span class="quiet">8 kept; on the wire: 1 behind</span>`,
+		`<i class="dot failing"></i><span>3 kept; on the wire: 1 behind</span>`, `<b class="word well">kept</b>`, `<b class="word failing">on the wire: behind</b>`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("it does not say %s", want)
+		}
+	}
+	_, _, body = ask(t, handler, "GET", "/certificates/example")
+	if strings.Contains(body, `<i class="dot failing"></i><span>kept</span>`) || !strings.Contains(body, `<i class="dot failing"></i><span>on the wire: behind</span>`) {
+		t.Error(body)
+	}
+}
+
 // What comes from elsewhere is text, and nothing is asked of anybody else.
 func TestPageIsInert(t *testing.T) {
 	view := webtest.Example()

@@ -15,6 +15,7 @@ import (
 type summary struct {
 	Certificates map[reconcile.State]int
 	Verdicts     map[reconcile.Verdict]int
+	Wires        map[reconcile.WireState]int // of the promises that are astray
 	Declared     int
 	Promises     int
 	Unlooked     bool
@@ -22,12 +23,15 @@ type summary struct {
 
 func summarize(view *reconcile.View) summary {
 	s := summary{Certificates: make(map[reconcile.State]int), Verdicts: make(map[reconcile.Verdict]int),
-		Declared: len(view.Certificates), Unlooked: view.Looked.IsZero()}
+		Wires: make(map[reconcile.WireState]int), Declared: len(view.Certificates), Unlooked: view.Looked.IsZero()}
 	for _, c := range view.Certificates {
 		s.Certificates[c.State]++
 		s.Promises += len(c.Promises)
 		for _, p := range c.Promises {
 			s.Verdicts[p.Verdict]++
+			if p.Astray && p.Wire != nil {
+				s.Wires[p.Wire.State]++
+			}
 		}
 	}
 	return s
@@ -66,7 +70,7 @@ func (s summary) Counts() string {
 	if s.Promises == 0 {
 		return "No promise was looked at yet"
 	}
-	return plural(s.Promises, "promise") + ": " + verdicts(s.Verdicts)
+	return plural(s.Promises, "promise") + ": " + verdicts(s.Verdicts) + wires(s.Wires)
 }
 
 // verdicts is "11 kept, 1 broken".
@@ -78,6 +82,20 @@ func verdicts(count map[reconcile.Verdict]int) string {
 		}
 	}
 	return strings.Join(words, ", ")
+}
+
+// wires is "; on the wire: 1 behind", where the world is served something else.
+func wires(count map[reconcile.WireState]int) string {
+	var words []string
+	for _, state := range reconcile.WireStates() {
+		if n := count[state]; n > 0 {
+			words = append(words, number(n)+" "+string(state))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "; on the wire: " + strings.Join(words, ", ")
 }
 
 // alarm is one that is on.
@@ -153,9 +171,12 @@ func newRow(c *reconcile.CertificateView, now time.Time) row {
 	if c.NotAfter != nil {
 		r.Left, r.Expired = distance(c.NotAfter.Sub(now)), !now.Before(*c.NotAfter)
 	}
-	count := make(map[reconcile.Verdict]int)
+	count, astray := make(map[reconcile.Verdict]int), make(map[reconcile.WireState]int)
 	for _, p := range byConcern(c.Promises) {
 		count[p.Verdict]++
+		if p.Astray && p.Wire != nil {
+			astray[p.Wire.State]++
+		}
 		switch {
 		case !p.Ill() && p.Verdict == reconcile.Kept:
 		case len(r.Trouble) < promisesInRow:
@@ -168,7 +189,7 @@ func newRow(c *reconcile.CertificateView, now time.Time) row {
 			r.Others++
 		}
 	}
-	r.Counts = verdicts(count)
+	r.Counts = verdicts(count) + wires(astray)
 	return r
 }
 
@@ -210,10 +231,10 @@ func byConcern(promises []reconcile.PromiseView) []reconcile.PromiseView {
 // promiseRow is one promise.
 type promiseRow struct {
 	reconcile.PromiseView
-	Tone   reconcile.State
-	Age    string // how long it has had its verdict
-	Looked string // when it was looked at
-	How    string // it was seen
+	Tone   reconcile.State // of the verdict; the wire has its own
+	Age    string          // how long it has had its verdict
+	Looked string          // when it was looked at
+	How    string          // it was seen
 	Text   string
 	Wire   *wire // nil: nobody looked
 }
@@ -241,11 +262,12 @@ func newWire(p reconcile.PromiseView, now time.Time) *wire {
 
 func newPromiseRow(p reconcile.PromiseView, now time.Time) promiseRow {
 	r := promiseRow{PromiseView: p, Tone: reconcile.Well, Age: "for " + span(now.Sub(p.Since)), Looked: ago(now.Sub(p.Seen)), Text: p.Words(), Wire: newWire(p, now)}
-	switch {
-	case p.Ill():
-		r.Tone = reconcile.Failing
-	case p.Verdict != reconcile.Kept:
+	switch p.Verdict {
+	case reconcile.Kept:
+	case reconcile.Waiting:
 		r.Tone = reconcile.Pending
+	default:
+		r.Tone = reconcile.Failing
 	}
 	switch {
 	case p.Evidence == anycert.Exact:

@@ -2,6 +2,8 @@ package web
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -53,6 +55,31 @@ func ask(values url.Values, size, most int) query {
 		q.Size = min(n, most)
 	}
 	return q
+}
+
+// mistaken says what of a query is no such thing, or "". Scripts are told: one that asks for
+// a state that there is not would take all certificates for those in it.
+func mistaken(values url.Values, view *reconcile.View) string {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := values.Get(name)
+		number, err := strconv.Atoi(value)
+		switch {
+		case !slices.Contains([]string{"q", "state", "sink", "sort", "page", "size"}, name):
+			return fmt.Sprintf("there is no parameter %.30q: there is q, state, sink, sort, page and size", name)
+		case value == "":
+		case name == "q" && len(value) > maxText:
+			return fmt.Sprintf("q is longer than %d bytes", maxText)
+		case name == "state" && !slices.Contains(reconcile.States(), reconcile.State(value)):
+			return fmt.Sprintf("%.30q is not a state of certificates: use one of %s, %s, %s, %s", value, reconcile.Failing, reconcile.Pending, reconcile.Well, reconcile.Suspended)
+		case name == "sort" && value != byUrgency && value != byName && value != byExpiry:
+			return fmt.Sprintf("%.30q is not an order: use one of %s, %s, %s", value, byUrgency, byExpiry, byName)
+		case name == "sink" && !slices.ContainsFunc(view.Sinks, func(s reconcile.SinkView) bool { return s.Name == value }):
+			return fmt.Sprintf("no sink is named %.80q: /api/v1/status lists them", value)
+		case (name == "page" || name == "size") && (err != nil || number < 1):
+			return fmt.Sprintf("%s is a number from 1, and not %.30q", name, value)
+		}
+	}
+	return ""
 }
 
 // link is the query as a relative URL, of another page of it.

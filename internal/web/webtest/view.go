@@ -87,7 +87,7 @@ func (e *example) add(name, owner string, version, days, passed int, domains ...
 	c := reconcile.CertificateView{State: reconcile.Well}
 	c.Name, c.Owner, c.Domains, c.Issuer, c.Version = name, owner, domains, "letsencrypt", version
 	c.NotBefore, c.NotAfter, c.Renewal, c.Why = &begins, &ends, &renewal, "a third of its lifetime is left"
-	c.Digest = "8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"
+	c.Digest = "sha256:8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"
 	e.view.Certificates = append(e.view.Certificates, c)
 }
 
