@@ -83,7 +83,7 @@ func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid, targets int)
 			targets += len(look.promises(agent))
 		}
 		for i := range promises {
-			s := promises[i].sighting
+			s := *promises[i].sighting
 			if known, asked := look.truth[promises[i].Certificate]; asked {
 				s.known = known
 			}

@@ -21,7 +21,7 @@ func (h *Hub) second(ctx context.Context, look assessment, promises []Promise) {
 			var again []Promise
 			for _, p := range all {
 				if waits(p) {
-					look.conclude(p, p.sighting)
+					look.conclude(p, *p.sighting)
 					again = append(again, *p)
 				}
 			}
