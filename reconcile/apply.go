@@ -70,7 +70,7 @@ func (a application) recheck(ctx context.Context, promises []Promise) {
 		}
 		s := *p.sighting
 		s.known, s.now = fresh[p.Certificate], a.look.now
-		a.look.conclude(p, s)
+		a.look.conclude(p, &s)
 	}
 }
 

@@ -42,10 +42,10 @@ func (a assessment) assess(ctx context.Context, agent Agent) []Promise {
 }
 
 // sightings observes the targets of promises.
-func (a assessment) sightings(ctx context.Context, agent Agent, promises []Promise) []sighting {
+func (a assessment) sightings(ctx context.Context, agent Agent, promises []Promise) []*sighting {
 	var (
 		eyes     = look(ctx, agent)
-		seen     = make([]sighting, len(promises))
+		seen     = make([]*sighting, len(promises))
 		patience = patience{limit: observers, hurry: 2 * time.Second}
 		group    errgroup.Group
 	)
@@ -96,8 +96,8 @@ func (a assessment) promises(agent Agent) []Promise {
 }
 
 // sight observes the target of one promise.
-func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise) sighting {
-	s := sighting{certificate: p.sighting.certificate, known: a.truth[p.Certificate], now: a.now, err: p.Err,
+func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise) *sighting {
+	s := &sighting{certificate: p.sighting.certificate, known: a.truth[p.Certificate], now: a.now, err: p.Err,
 		accepted: slices.Contains(a.accepted, p.Certificate)}
 	if s.err != nil {
 		return s
@@ -109,12 +109,12 @@ func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise)
 	return s
 }
 
-// conclude writes the judgement of a sighting into its promise.
-func (a assessment) conclude(p *Promise, s sighting) {
+// conclude writes the judgement of a sighting, which no promise has yet, into its promise.
+func (a assessment) conclude(p *Promise, s *sighting) {
 	s.doubted = a.memory.doubts(p.Certificate, s.known)
-	j := judge(s)
+	j := judge(*s)
 	p.Verdict, p.Action, p.Reason, p.Err = j.verdict, j.action, j.reason, s.err
-	p.Evidence, p.sighting = s.observed.Evidence, &s
+	p.Evidence, p.sighting = s.observed.Evidence, s
 	p.Version, p.NotAfter = 0, nil
 	if s.known.Entry != nil {
 		p.Version = s.known.Entry.Version

@@ -88,7 +88,7 @@ func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid, targets int)
 				s.known = known
 			}
 			s.now = look.now
-			look.conclude(&promises[i], s)
+			look.conclude(&promises[i], &s)
 		}
 		h.follow(agent, refs(promises))
 		for _, p := range promises {
