@@ -231,7 +231,7 @@ func TestAlarmsOfAHubAtItsEnd(t *testing.T) {
 	if on := alarmsOf(begun, p, nil).On; len(on) != 1 || on[0].Kind != EntryAlarm || on[0].Severity != Critical {
 		t.Errorf("%+v", on)
 	}
-	held := Promise{Certificate: "shop", Sink: "prod", Target: "t", Verdict: Held, Reason: "the store went back"}
+	held := Promise{Certificate: "shop", Sink: "prod", Target: "t", Verdict: Held, Reason: "the store went back", sighting: new(sighting)}
 	var s sinkStanding
 	s.saw([]Promise{held}, begun)
 	for name, r := range map[string]*record{
@@ -317,7 +317,7 @@ func TestAlarmOfAnOrder(t *testing.T) {
 // Who changes a target back and forth is told once, until there was an hour of peace.
 func TestAlarmOfAContest(t *testing.T) {
 	var s sinkStanding
-	p := Promise{Certificate: "shop", Sink: "prod", Target: "web/shop", Key: "k", Verdict: Kept, contested: "kubectl"}
+	p := Promise{Certificate: "shop", Sink: "prod", Target: "web/shop", Key: "k", Verdict: Kept, contested: "kubectl", sighting: new(sighting)}
 	s.saw([]Promise{p}, begun)
 	p.contested = ""
 	for i := range 100 {
@@ -337,7 +337,7 @@ func TestManyAlarmsAreTheSinks(t *testing.T) {
 		var s sinkStanding
 		var promises []Promise
 		for i := range n {
-			promises = append(promises, Promise{Certificate: fmt.Sprintf("c%02d", i), Sink: "prod", Target: "t", Key: fmt.Sprint(i), Verdict: Broken, Reason: "no rights"})
+			promises = append(promises, Promise{Certificate: fmt.Sprintf("c%02d", i), Sink: "prod", Target: "t", Key: fmt.Sprint(i), Verdict: Broken, Reason: "no rights", sighting: new(sighting)})
 		}
 		for range passes {
 			s.saw(promises, begun)

@@ -68,9 +68,9 @@ func (a application) recheck(ctx context.Context, promises []Promise) {
 		if !doubtful(*p) {
 			continue
 		}
-		s := p.sighting
+		s := *p.sighting
 		s.known, s.now = fresh[p.Certificate], a.look.now
-		a.look.conclude(p, s)
+		a.look.conclude(p, &s)
 	}
 }
 
@@ -98,7 +98,7 @@ func byCertificate(promises []Promise) [][]*Promise {
 // pushAll reads the bundle of one certificate once and pushes it to each target.
 func (a application) pushAll(ctx context.Context, agent Agent, batch []*Promise, patience *patience) {
 	entry := *batch[0].sighting.known.Entry
-	bundle, err := a.bundle(ctx, entry, batch[0].certificate)
+	bundle, err := a.bundle(ctx, entry, *batch[0].sighting.certificate)
 	for _, p := range batch {
 		if err != nil {
 			p.fail(err)

@@ -42,10 +42,10 @@ func (a assessment) assess(ctx context.Context, agent Agent) []Promise {
 }
 
 // sightings observes the targets of promises.
-func (a assessment) sightings(ctx context.Context, agent Agent, promises []Promise) []sighting {
+func (a assessment) sightings(ctx context.Context, agent Agent, promises []Promise) []*sighting {
 	var (
 		eyes     = look(ctx, agent)
-		seen     = make([]sighting, len(promises))
+		seen     = make([]*sighting, len(promises))
 		patience = patience{limit: observers, hurry: 2 * time.Second}
 		group    errgroup.Group
 	)
@@ -66,15 +66,17 @@ func (a assessment) sightings(ctx context.Context, agent Agent, promises []Promi
 // promises lists what agent promised, not yet looked at.
 func (a assessment) promises(agent Agent) []Promise {
 	var promises []Promise
-	for _, certificate := range agent.Certificates {
+	for i := range agent.Certificates {
+		certificate := &agent.Certificates[i]
 		if certificate.Suspended {
 			continue
 		}
-		targets, err := agent.targets(certificate)
+		declared := &sighting{certificate: certificate}
+		targets, err := agent.targets(*certificate)
 		if err != nil {
 			promises = append(promises, Promise{
 				Certificate: certificate.Name, Sink: agent.Name, Type: agent.Type,
-				Verdict: Unknown, Reason: err.Error(), Err: err,
+				Verdict: Unknown, Reason: err.Error(), Err: err, sighting: declared,
 			})
 			continue
 		}
@@ -84,9 +86,9 @@ func (a assessment) promises(agent Agent) []Promise {
 			}
 			p := Promise{
 				Certificate: certificate.Name, Sink: agent.Name, Type: agent.Type,
-				Target: target.Label, Key: target.Key, target: target, certificate: certificate,
+				Target: target.Label, Key: target.Key, target: target, sighting: declared,
 			}
-			p.endpoints, p.front = agent.endpoints(certificate, target)
+			p.endpoints, p.front = agent.endpoints(*certificate, target)
 			promises = append(promises, p)
 		}
 	}
@@ -94,8 +96,8 @@ func (a assessment) promises(agent Agent) []Promise {
 }
 
 // sight observes the target of one promise.
-func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise) sighting {
-	s := sighting{certificate: p.certificate, known: a.truth[p.Certificate], now: a.now, err: p.Err,
+func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise) *sighting {
+	s := &sighting{certificate: p.sighting.certificate, known: a.truth[p.Certificate], now: a.now, err: p.Err,
 		accepted: slices.Contains(a.accepted, p.Certificate)}
 	if s.err != nil {
 		return s
@@ -107,10 +109,10 @@ func (a assessment) sight(ctx context.Context, eyes anycert.Observer, p Promise)
 	return s
 }
 
-// conclude writes the judgement of a sighting into its promise.
-func (a assessment) conclude(p *Promise, s sighting) {
+// conclude writes the judgement of a sighting, which no promise has yet, into its promise.
+func (a assessment) conclude(p *Promise, s *sighting) {
 	s.doubted = a.memory.doubts(p.Certificate, s.known)
-	j := judge(s)
+	j := judge(*s)
 	p.Verdict, p.Action, p.Reason, p.Err = j.verdict, j.action, j.reason, s.err
 	p.Evidence, p.sighting = s.observed.Evidence, s
 	p.Version, p.NotAfter = 0, nil

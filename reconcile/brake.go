@@ -83,12 +83,12 @@ func (h *Hub) elsewhere(but Agent, look assessment) (sudden, valid, targets int)
 			targets += len(look.promises(agent))
 		}
 		for i := range promises {
-			s := promises[i].sighting
+			s := *promises[i].sighting
 			if known, asked := look.truth[promises[i].Certificate]; asked {
 				s.known = known
 			}
 			s.now = look.now
-			look.conclude(&promises[i], s)
+			look.conclude(&promises[i], &s)
 		}
 		h.follow(agent, refs(promises))
 		for _, p := range promises {

@@ -35,7 +35,6 @@ func (e *evidence) first(certificate string, version anycert.Digest) bool {
 // the certificates that it looked at; promises are sorted. What was seen on the wire of a
 // version is known until the target gets another one.
 func (e *evidence) put(sink string, promises []Promise) {
-	promises = slices.Clone(promises)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.seen == nil {
@@ -49,14 +48,27 @@ func (e *evidence) put(sink string, promises []Promise) {
 		for n < len(promises) && promises[n].Certificate == name {
 			n++
 		}
-		some, before := promises[:n:n], e.seen[sink][name]
-		for i := range some {
-			if was := at(before, some[i].Target); was != nil {
-				some[i].remember(*was)
-			}
-		}
-		e.seen[sink][name], promises = some, promises[n:]
+		e.seen[sink][name], promises = taken(e.seen[sink][name], promises[:n]), promises[n:]
 	}
+}
+
+// taken is a copy of promises that knows what is known of before. Where the targets are
+// the same, as they are as a rule, before becomes that copy.
+func taken(before, promises []Promise) []Promise {
+	if slices.EqualFunc(before, promises, func(a, b Promise) bool { return a.Target == b.Target }) {
+		for i, p := range promises {
+			p.remember(before[i])
+			before[i] = p
+		}
+		return before
+	}
+	promises = slices.Clone(promises)
+	for i := range promises {
+		if was := at(before, promises[i].Target); was != nil {
+			promises[i].remember(*was)
+		}
+	}
+	return promises
 }
 
 // at finds the promise of a target.

@@ -39,7 +39,7 @@ type HeldSide struct {
 func (r *Report) showSides() {
 	for i := range r.Promises {
 		p := &r.Promises[i]
-		sides := &Sides{Declared: &DeclaredSide{Names: p.certificate.Domains, KeyType: string(p.certificate.KeyType)}}
+		sides := &Sides{Declared: &DeclaredSide{Names: p.sighting.certificate.Domains, KeyType: string(p.sighting.certificate.KeyType)}}
 		if entry := p.sighting.known.Entry; entry != nil {
 			sides.Store = &HeldSide{Version: entry.Version, Digest: entry.Digest.String(), Serial: entry.Leaf.SerialNumber.String(),
 				Names: entry.Leaf.DNSNames, NotAfter: entry.Leaf.NotAfter.UTC(), Issuer: entry.Leaf.Issuer.CommonName}

@@ -98,7 +98,8 @@ func (h *Hub) Status(ctx context.Context) *Report {
 func (h *Hub) compare(ctx context.Context, look assessment) []Promise {
 	promises := h.each(look.only, func(agent Agent) []Promise { return look.assess(ctx, agent) })
 	for i := range promises {
-		look.conclude(&promises[i], promises[i].sighting)
+		s := *promises[i].sighting
+		look.conclude(&promises[i], &s)
 	}
 	return promises
 }

@@ -13,7 +13,7 @@ import (
 // sighting is everything that a judgement rests on: what is declared, what the
 // store says, what was seen.
 type sighting struct {
-	certificate anycert.Certificate
+	certificate *anycert.Certificate
 	known       Known
 	observed    anycert.Observed
 	err         error // of observing

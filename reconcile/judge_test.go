@@ -25,7 +25,8 @@ func seen(t *testing.T) sighting {
 	now := time.Now()
 	entry := anycert.Entry{Name: "example", Version: 3, Time: now.Add(-time.Hour), Digest: anycert.DigestOf(pair.Chain), Leaf: pair.Leaf()}
 	mark := anycert.MarkOf("prod", entry)
-	return sighting{certificate: example, known: Known{Entry: &entry}, now: now, observed: anycert.Observed{
+	certificate := example
+	return sighting{certificate: &certificate, known: Known{Entry: &entry}, now: now, observed: anycert.Observed{
 		Found: true, Evidence: anycert.Exact, Digest: entry.Digest, SPKI: anycert.SPKIOf(entry.Leaf),
 		Serial: entry.Leaf.SerialNumber.String(), NotAfter: entry.Leaf.NotAfter, Names: []string{"*.example.com", "example.com"}, Mark: &mark,
 	}}

@@ -32,38 +32,48 @@ func (h *Hub) Remove(ctx context.Context, orphan Orphan) (err error) {
 	return nil
 }
 
-// listOrphans tells each sink what all sinks of its type declare: two may share a
-// cluster or an account, and what serves the one is no orphan of the other.
 func (h *Hub) listOrphans(ctx context.Context, only Only, report *Report) {
-	for _, agent := range h.Agents {
-		lister, ok := agent.Sink.(anycert.OrphanLister)
-		if !ok || agent.Suspended || !only.sink(agent.Name) {
-			continue
-		}
-		declared, err := h.declaredTargets(agent.Type)
-		var found []anycert.Orphan
-		if err == nil {
-			found, err = orphansOf(ctx, agent, lister, declared)
-		}
+	eachLister(ctx, h, only, func(ctx context.Context, agent Agent, lister anycert.OrphanLister, declared []anycert.Target) error {
+		found, err := lister.Orphans(ctx, declared)
 		if err != nil {
-			report.Notes = append(report.Notes, fmt.Sprintf("sink %s: what is no longer declared could not be listed: %v", agent.Name, err))
-			continue
+			return err
 		}
 		for _, orphan := range found {
 			report.Orphans = append(report.Orphans, Orphan{Sink: agent.Name, Label: orphan.Label,
 				Certificate: orphan.Mark.Certificate, Time: orphan.Mark.Time, orphan: orphan, sink: agent.Sink})
 		}
-	}
+		return nil
+	}, func(sink string, err error) {
+		report.Notes = append(report.Notes, fmt.Sprintf("sink %s: what is no longer declared could not be listed: %v", sink, err))
+	})
 	slices.SortFunc(report.Orphans, func(a, b Orphan) int {
 		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Label, b.Label))
 	})
 }
 
-func orphansOf(ctx context.Context, agent Agent, lister anycert.OrphanLister, declared []anycert.Target) (found []anycert.Orphan, err error) {
-	defer recovered("listing sink "+agent.Name, &err)
-	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
-	defer cancel()
-	return lister.Orphans(ctx, declared)
+// eachLister has every sink that takes part and can, being an L, list something, one after
+// the other. Each is told what all sinks of its type declare: two may share a cluster or
+// an account, and what serves the one is no stranger to the other.
+func eachLister[L any](ctx context.Context, h *Hub, only Only,
+	list func(context.Context, Agent, L, []anycert.Target) error, failed func(sink string, err error)) {
+	for _, agent := range h.Agents {
+		lister, ok := agent.Sink.(L)
+		if !ok || agent.Suspended || !only.sink(agent.Name) {
+			continue
+		}
+		declared, err := h.declaredTargets(agent.Type)
+		if err == nil {
+			err = func() (err error) {
+				defer recovered("listing sink "+agent.Name, &err)
+				ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+				defer cancel()
+				return list(ctx, agent, lister, declared)
+			}()
+		}
+		if err != nil {
+			failed(agent.Name, err)
+		}
+	}
 }
 
 // declaredTargets are the targets of all sinks of a type, of what is suspended too.
@@ -96,8 +106,12 @@ func (h *Hub) listUndeclared(ctx context.Context, report *Report) {
 		}
 		return
 	}
+	declared := make(map[string]bool, len(h.Certificates))
+	for _, c := range h.Certificates {
+		declared[c.Name] = true
+	}
 	for _, name := range names {
-		if !slices.ContainsFunc(h.Certificates, func(c anycert.Certificate) bool { return c.Name == name }) {
+		if !declared[name] {
 			report.Undeclared = append(report.Undeclared, name)
 		}
 	}

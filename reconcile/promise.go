@@ -71,15 +71,14 @@ type Promise struct {
 	Pushed  bool   `json:"pushed,omitempty"`
 	Because string `json:"because,omitempty"`
 
-	certificate anycert.Certificate
-	target      anycert.Target
-	endpoints   []anycert.Endpoint
-	front       anycert.Front
-	sighting    sighting
-	unfinished  bool    // it was pushed, and what the sink had to do after that failed
-	contested   string  // who keeps changing it back
-	follows     bool    // it waits for a canary
-	arrival     arrival // of the version that this process saw coming there
+	target     anycert.Target
+	endpoints  []anycert.Endpoint
+	front      anycert.Front
+	sighting   *sighting // never changed: copies of a promise share it
+	unfinished bool      // it was pushed, and what the sink had to do after that failed
+	contested  string    // who keeps changing it back
+	follows    bool      // it waits for a canary
+	arrival    arrival   // of the version that this process saw coming there
 }
 
 // arrived reports whether the sink took what was pushed. That it could not be seen
@@ -88,7 +87,12 @@ func (p Promise) arrived() bool { return p.Pushed && (p.Err == nil || p.Verdict 
 
 // StoreErr is why the store gave no entry for the promise; nil when it did, or was
 // not asked.
-func (p Promise) StoreErr() error { return p.sighting.known.Err }
+func (p Promise) StoreErr() error {
+	if p.sighting == nil {
+		return nil
+	}
+	return p.sighting.known.Err
+}
 
 // refs points to promises, to change some of them in place.
 func refs(promises []Promise) []*Promise {

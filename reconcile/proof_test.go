@@ -309,7 +309,7 @@ func TestBrakeCountsWhatItCannotSee(t *testing.T) {
 func TestWaitingIsToldOnce(t *testing.T) {
 	log := new(syncBuffer)
 	c := newChanges(slog.New(slog.NewTextHandler(log, nil)))
-	p := Promise{Certificate: "example", Key: "k", Sink: "prod", Verdict: Waiting, Version: 2, follows: true}
+	p := Promise{Certificate: "example", Key: "k", Sink: "prod", Verdict: Waiting, Version: 2, follows: true, sighting: new(sighting)}
 	for _, detail := range []string{"192.0.2.7, 192.0.2.8", "192.0.2.8, 192.0.2.7", "192.0.2.9"} {
 		p.Reason = "canary first has version 2, and the world is not served it: another certificate is served, at 2 of 4 addresses (" + detail + ")"
 		c.promise(p)
@@ -329,7 +329,7 @@ func BenchmarkEvidence(b *testing.B) {
 		b.Run(fmt.Sprintf("%d certificates", certificates), func(b *testing.B) {
 			var promises []Promise
 			for i := range 10_000 {
-				promises = append(promises, Promise{Certificate: fmt.Sprintf("c%05d", i%certificates), Sink: "prod", Target: fmt.Sprintf("ns%05d/tls", i)})
+				promises = append(promises, Promise{Certificate: fmt.Sprintf("c%05d", i%certificates), Sink: "prod", Target: fmt.Sprintf("ns%05d/tls", i), sighting: new(sighting)})
 			}
 			sortPromises(promises)
 			seen := new(evidence)

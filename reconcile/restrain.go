@@ -21,7 +21,8 @@ func (h *Hub) second(ctx context.Context, look assessment, promises []Promise) {
 			var again []Promise
 			for _, p := range all {
 				if waits(p) {
-					look.conclude(p, p.sighting)
+					s := *p.sighting
+					look.conclude(p, &s)
 					again = append(again, *p)
 				}
 			}

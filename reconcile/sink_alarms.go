@@ -57,7 +57,7 @@ func (p Promise) storeToBlame() bool {
 	}
 	entry := p.sighting.known.Entry
 	return p.Verdict == Broken && p.Action == None && entry != nil &&
-		errors.Is(anycert.Check(entry.Leaf, p.certificate.Domains, p.sighting.now), anycert.ErrUnfit)
+		errors.Is(anycert.Check(entry.Leaf, p.sighting.certificate.Domains, p.sighting.now), anycert.ErrUnfit)
 }
 
 // hopeless reports whether no pass can mend it: it takes a person.

@@ -85,7 +85,7 @@ func TestTell(t *testing.T) {
 func TestTellKinds(t *testing.T) {
 	var memory told
 	entry := &anycert.Entry{Name: "example", Version: 3, Time: time.Now()}
-	base := Promise{Certificate: "example", Sink: "prod", Key: "k", Version: 3, sighting: sighting{known: Known{Entry: entry}}}
+	base := Promise{Certificate: "example", Sink: "prod", Key: "k", Version: 3, sighting: &sighting{known: Known{Entry: entry}}}
 	with := func(change func(*Promise)) Promise {
 		p := base
 		change(&p)
@@ -139,7 +139,7 @@ func TestTellThatFails(t *testing.T) {
 func TestTellHeldUntilItIsHeard(t *testing.T) {
 	w, sink := telling(t)
 	var memory told
-	held := []Promise{{Certificate: "example", Sink: "prod", Key: "k", Verdict: Held, Reason: "older"}}
+	held := []Promise{{Certificate: "example", Sink: "prod", Key: "k", Verdict: Held, Reason: "older", sighting: new(sighting)}}
 	for i, test := range []struct {
 		err   error
 		heard int

@@ -47,7 +47,7 @@ func hourOld(n int) *Health {
 		ended := now.Add(time.Duration(pass-keptPasses) * time.Minute)
 		var promises []Promise
 		for _, c := range certificates {
-			promises = append(promises, Promise{Certificate: c.Name, Sink: "prod", Target: "web/" + c.Name + "-tls", Verdict: Kept, Version: 1, NotAfter: &now})
+			promises = append(promises, Promise{Certificate: c.Name, Sink: "prod", Target: "web/" + c.Name + "-tls", Verdict: Kept, Version: 1, NotAfter: &now, sighting: new(sighting)})
 		}
 		var listed []CertificateStatus
 		for _, c := range certificates {

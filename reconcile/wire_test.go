@@ -139,12 +139,12 @@ func TestRemedies(t *testing.T) {
 		{Promise{Verdict: Waiting}, fastly, "the target waits"},
 		{Promise{Verdict: Refused}, fastly, "nothing is pushed while the target is refused"},
 	} {
-		test.p.Wire = &Wire{State: WireBehind}
+		test.p.Wire, test.p.sighting = &Wire{State: WireBehind}, new(sighting)
 		if got := test.p.remedy(test.front); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q", test.p.Verdict, got)
 		}
 	}
-	if got := (Promise{Verdict: Kept, Wire: &Wire{State: WireServed}}).remedy(fastly); got != "" {
+	if got := (Promise{Verdict: Kept, Wire: &Wire{State: WireServed}, sighting: new(sighting)}).remedy(fastly); got != "" {
 		t.Error(got)
 	}
 }
@@ -158,7 +158,7 @@ func TestWatcherSpreadsItsLooks(t *testing.T) {
 	}
 	var promises []Promise
 	for i := range 100 {
-		p := Promise{Certificate: "example", Key: string(rune('a' + i)), endpoints: []anycert.Endpoint{app}}
+		p := Promise{Certificate: "example", Key: string(rune('a' + i)), endpoints: []anycert.Endpoint{app}, sighting: new(sighting)}
 		p.sighting.known.Entry = &entry
 		promises = append(promises, p)
 	}

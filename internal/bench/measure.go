@@ -31,8 +31,8 @@ type result struct {
 	page         page    // the status page
 }
 
-func measure(ctx context.Context, dir, binary string, n int) (result, error) {
-	w, err := newWorld(ctx, dir, n)
+func measure(ctx context.Context, dir, binary string, n int, list bool) (result, error) {
+	w, err := newWorld(ctx, dir, n, list)
 	if err != nil {
 		return result{}, err
 	}
@@ -48,7 +48,7 @@ func measure(ctx context.Context, dir, binary string, n int) (result, error) {
 		return result{}, err
 	}
 	r := result{certificates: n, fill: time.Since(started)}
-	if err := pause(ctx, interval); err != nil { // the pass after the first, which still sees its own writes
+	if err := pause(ctx, w.interval()); err != nil { // the pass after the first, which still sees its own writes
 		return result{}, err
 	}
 	vault, err := w.vault.Mark()
@@ -60,7 +60,7 @@ func measure(ctx context.Context, dir, binary string, n int) (result, error) {
 		return result{}, err
 	}
 	before := cpu(d.PID())
-	if err := pause(ctx, passes*interval); err != nil {
+	if err := pause(ctx, passes*w.interval()); err != nil {
 		return result{}, err
 	}
 	r.cpu = (cpu(d.PID()) - before) / passes
@@ -111,7 +111,7 @@ func look(ctx context.Context, d *program.Daemon) (page, error) {
 
 // untilReady waits until every promise is kept.
 func untilReady(ctx context.Context, d *program.Daemon) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	return d.WaitReady(ctx)
 }

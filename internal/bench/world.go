@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/testenv/certs"
 	"github.com/anycert/anycert/internal/testenv/kubeserver"
@@ -20,17 +22,18 @@ type world struct {
 	dir    string
 	config string
 	n      int
+	list   bool // the Secrets are listed, not read one by one
 	vault  *vaultserver.Server
 	kube   *kubeserver.Server
 }
 
-func newWorld(ctx context.Context, dir string, n int) (w *world, err error) {
+func newWorld(ctx context.Context, dir string, n int, list bool) (w *world, err error) {
 	for _, name := range []string{"vault", "kubernetes", "files"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	w = &world{dir: dir, config: filepath.Join(dir, "config.yaml"), n: n}
+	w = &world{dir: dir, config: filepath.Join(dir, "config.yaml"), n: n, list: list}
 	if w.vault, err = vaultserver.StartDev(ctx, filepath.Join(dir, "vault"), vaultserver.Options{}); err != nil {
 		return nil, err
 	}
@@ -71,20 +74,23 @@ func (w *world) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
 	for i := range w.n {
-		pair, err := ca.Issue(certs.Options{Names: []string{name(i) + ".example.com"}, Intermediate: true})
-		if err != nil {
+		group.Go(func() error {
+			pair, err := ca.Issue(certs.Options{Names: []string{name(i) + ".example.com"}, Intermediate: true})
+			if err != nil {
+				return err
+			}
+			bundle, err := anycert.ParseBundle(pair.ChainPEM, pair.KeyPEM)
+			if err != nil {
+				return err
+			}
+			_, err = opened.Put(ctx, name(i), 0, bundle, anycert.Origin{})
 			return err
-		}
-		bundle, err := anycert.ParseBundle(pair.ChainPEM, pair.KeyPEM)
-		if err != nil {
-			return err
-		}
-		if _, err := opened.Put(ctx, name(i), 0, bundle, anycert.Origin{}); err != nil {
-			return err
-		}
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // environment is that of the program under measurement.
@@ -95,8 +101,10 @@ func (w *world) environment(key string) string {
 	return ""
 }
 
-// interval is that of the passes that are measured.
-const interval = 10 * time.Second
+// interval is that of the passes that are measured: longer than one takes.
+func (w *world) interval() time.Duration {
+	return max(10*time.Second, time.Duration(w.n)*10*time.Millisecond)
+}
 
 func (w *world) writeConfig() error {
 	var text strings.Builder
@@ -108,13 +116,13 @@ func (w *world) writeConfig() error {
   - name: prod
     type: kubernetes
     certificates: ["*"]
-    config: {kubeconfig: %q, context: admin, namespaces: [web], qps: 500, burst: 500}
+    config: {kubeconfig: %q, context: admin, namespaces: [web], list: %t, qps: 500, burst: 500}
   - name: files
     type: file
     certificates: ["*"]
     config: {dir: %q}
 reconcile: {schedule: "@every %s"}
 http: {listen: "127.0.0.1:0"}
-`, w.kube.Kubeconfig, filepath.Join(w.dir, "files"), interval)
+`, w.kube.Kubeconfig, w.list, filepath.Join(w.dir, "files"), w.interval())
 	return os.WriteFile(w.config, []byte(text.String()), 0o600)
 }
