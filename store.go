@@ -94,6 +94,19 @@ type Historian interface {
 	// version with ErrRefused, and tells ErrForbidden. What is destroyed already, or
 	// was never there, is no error.
 	Destroy(ctx context.Context, name string, versions []int) error
+
+	// NoteRevoked keeps beside versions that their certificates were revoked, for
+	// History to tell; of several notes the last. The rest of an entry stays as it is. A
+	// version that the store does not know is left out.
+	NoteRevoked(ctx context.Context, name string, versions []int, revocation Revocation) error
+}
+
+// Revocation is what the store knows of one that was asked for by anycert. What was
+// revoked at the CA by other means is not known.
+type Revocation struct {
+	Time   time.Time `json:"time"`         // when the CA had answered, UTC
+	By     string    `json:"by,omitempty"` // who asked for it: user@host
+	Reason string    `json:"reason"`       // one of RevocationReasons
 }
 
 // Past is one version of a certificate, without its key.
@@ -104,8 +117,9 @@ type Past struct {
 	NotBefore time.Time
 	NotAfter  time.Time
 	Origin    Origin
-	Deleted   bool // it can be undeleted by the store's own means
-	Destroyed bool // what it held is gone
+	Deleted   bool        // it can be undeleted by the store's own means
+	Destroyed bool        // what it held is gone
+	Revoked   *Revocation // nil: nothing is known of one
 }
 
 // Records keeps small things beside the certificates: accounts, journals of

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anycert/anycert"
 	"github.com/anycert/anycert/internal/testenv"
@@ -233,7 +234,8 @@ func (p *places) checkTraces(t *testing.T, printed string, bundle *anycert.Bundl
 
 // txt asks BIND for a TXT record.
 func (p *places) txt(ctx context.Context, name string) ([]string, error) {
-	answer, err := dns.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeTXT), p.dns.Addr)
+	client := &dns.Client{Timeout: 20 * time.Second} // two are the default, which a busy machine may need
+	answer, _, err := client.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeTXT), p.dns.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func TestDNSCredentialThatDisappears(t *testing.T) {
 // TestDNSCredentialThatIsRefused before a renewal: no authorization is spent, and the
 // next attempt names it without an order.
 func TestDNSCredentialThatIsRefused(t *testing.T) {
-	w := newWorld(t, acmeserver.Options{})
+	w := newWorld(t, acmeserver.Options{RejectNonces: -1}) // a refused nonce is a second request
 	i := w.issuer()
 	c := certificate("site", "example.com")
 	obtain(t, i, c)

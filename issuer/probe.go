@@ -100,17 +100,29 @@ func (c *ca) known(ctx context.Context) (url string, err error) {
 	return known.Accounts[c.directory].URL, err
 }
 
-// sentences are what was found, each with its certificate.
+// sentences are what was found, each with the certificates that it is about.
 func sentences(certificates []anycert.Certificate, found [][]dns01.Finding) (warnings []string, err error) {
-	var refusals []string
+	var all []dns01.Finding // each once
+	about := map[dns01.Finding][]string{}
 	for n, findings := range found {
 		for _, finding := range findings {
-			text := fmt.Sprintf("certificate %s: %s", certificates[n].Name, finding)
-			if finding.Blocks {
-				refusals = append(refusals, text)
-			} else {
-				warnings = append(warnings, text)
+			if about[finding] == nil {
+				all = append(all, finding)
 			}
+			about[finding] = append(about[finding], certificates[n].Name)
+		}
+	}
+	var refusals []string
+	for _, finding := range all {
+		what := "certificate "
+		if len(about[finding]) > 1 {
+			what = "certificates "
+		}
+		text := what + strings.Join(about[finding], ", ") + ": " + finding.String()
+		if finding.Blocks {
+			refusals = append(refusals, text)
+		} else {
+			warnings = append(warnings, text)
 		}
 	}
 	if len(refusals) > 0 {

@@ -86,14 +86,15 @@ func (s *settlement) do(ctx context.Context) (done bool, err error) {
 	return true, told
 }
 
-// revokeAll revokes what is not revoked yet. failed is what is tried again, told what
-// only a person can do.
+// revokeAll revokes what is not revoked yet, and notes it in the store. failed is what is
+// tried again, told what only a person can do.
 func (s *settlement) revokeAll(ctx context.Context) (failed, told error) {
 	reason := "superseded"
 	if s.Compromised {
 		reason = "compromised"
 	}
 	var failedOnes, foreign []error
+	var revoked []int
 	s.Old = slices.Clone(s.Old)
 	for n := range s.Old {
 		one := &s.Old[n]
@@ -107,13 +108,29 @@ func (s *settlement) revokeAll(ctx context.Context) (failed, told error) {
 		switch {
 		case err == nil:
 			one.Revoked = true
+			if !s.now().After(leaf.NotAfter) { // else nobody was asked
+				revoked = append(revoked, one.Version)
+			}
 		case errors.As(err, new(*foreignError)):
 			foreign = append(foreign, err)
 		default:
 			failedOnes = append(failedOnes, err)
 		}
 	}
-	return failures.Join(failedOnes...), failures.Join(foreign...)
+	return failures.Join(failedOnes...), failures.Join(append(foreign, s.note(ctx, revoked, reason))...)
+}
+
+// note has the store tell people later what was revoked. That it could not be noted is
+// told and holds back nothing: a CA that revoked does not do so twice.
+func (s *settlement) note(ctx context.Context, versions []int, reason string) error {
+	if s.history == nil || len(versions) == 0 {
+		return nil
+	}
+	revocation := anycert.Revocation{Time: s.now().UTC().Truncate(time.Second), By: s.By, Reason: reason}
+	if err := s.history.NoteRevoked(ctx, s.certificate.Name, versions, revocation); err != nil {
+		return fmt.Errorf("versions %v were revoked, and history does not tell it: %w", versions, err)
+	}
+	return nil
 }
 
 // destroy makes the compromised key unreadable in the store: in every version of the

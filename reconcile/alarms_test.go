@@ -84,6 +84,19 @@ func TestAlarmsGoByTheShareOfTheLifetime(t *testing.T) {
 	}
 }
 
+// That it expires in the end is another cause, so that it is told as well.
+func TestExpiryIsToldAnew(t *testing.T) {
+	p := shop(90 * 24 * time.Hour)
+	p.failure = &anycert.Failure{Class: anycert.ToMend, Issuer: "letsencrypt", Text: "the token was refused: give another", Since: begun}
+	var causes []string
+	for _, at := range []time.Duration{-time.Hour, -time.Minute, 0, time.Hour} {
+		causes = append(causes, alarmsOf(p.NotAfter.Add(at), p, nil).On[0].Cause)
+	}
+	if causes[0] != causes[1] || causes[1] == causes[2] || causes[2] != causes[3] {
+		t.Errorf("the causes an hour and a minute before its end, then and an hour later: %q", causes)
+	}
+}
+
 // To wait for a limit is no failure, and no end of one.
 func TestAnOrderThatWaitsIsNoAlarm(t *testing.T) {
 	p := shop(90 * 24 * time.Hour)

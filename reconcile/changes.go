@@ -176,7 +176,7 @@ func (c *changes) waits(certificate anycert.Certificate, slot anycert.Slot, wait
 		c.news(about, "", true)
 		return
 	}
-	if c.news(about, slot.Reason, false) {
+	if c.news(about, "waits", false) {
 		c.log.Info("order waits for the CA's limits", "certificate", certificate.Name, "issuer", certificate.Issuer,
 			"urgency", slot.Urgency.String(), "until", slot.At, "reason", slot.Reason)
 	}

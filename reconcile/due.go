@@ -61,7 +61,8 @@ func (o *orders) due(ctx context.Context, issuer anycert.Issuer, all []anycert.W
 }
 
 // byUrgency puts what is due into the issuer's order. What cannot begin yet is left out:
-// held by the CA's limits, unless its order was begun, or waiting after a failure.
+// held by the CA's limits, or waiting after a failure. An order that was begun is gone on
+// with although the limits may hold it.
 func byUrgency(issuer anycert.Issuer, due []anycert.Wanted, unfinished map[string]bool, now time.Time) (ready []anycert.Wanted, held map[string]anycert.Slot) {
 	held = make(map[string]anycert.Slot)
 	if len(due) == 0 {
@@ -79,10 +80,12 @@ func byUrgency(issuer anycert.Issuer, due []anycert.Wanted, unfinished map[strin
 		slot, waits := later[name]
 		failed := waits && afterFailure(issuer.Renewal(w.Certificate, w.Entry, now), slot)
 		switch {
-		case !waits, unfinished[name] && !failed:
+		case !waits:
 			ready = append(ready, w)
 		case !failed:
-			held[name] = slot
+			if held[name] = slot; unfinished[name] {
+				ready = append(ready, w)
+			}
 		}
 	}
 	slices.SortStableFunc(ready, func(a, b anycert.Wanted) int {

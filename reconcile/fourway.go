@@ -134,7 +134,10 @@ func (p Promise) wireFollows() bool {
 	if p.Wire.well() || p.Wire.State != WireBehind || p.Verdict == Kept {
 		return p.Wire.well()
 	}
-	seen := p.sighting.observed
+	var seen anycert.Observed
+	if p.sighting != nil { // else nobody looked at the target, as in a report that was made by hand
+		seen = p.sighting.observed
+	}
 	for _, a := range p.Wire.Addresses {
 		same := !seen.Digest.IsZero() && a.Digest == seen.Digest.String() || seen.Serial != "" && a.Serial == seen.Serial ||
 			seen.Evidence == anycert.Dates && a.NotAfter != nil && a.NotAfter.Equal(seen.NotAfter)

@@ -25,7 +25,7 @@ func TestTheWireFollowsFromATargetSeenByDates(t *testing.T) {
 	} {
 		p := Promise{Certificate: "example", Sink: "app", Target: "example.com", Verdict: Held, Wire: &Wire{State: WireBehind, Text: "another certificate is served",
 			Addresses: []WireAddress{{State: WireBehind, Serial: "8", NotAfter: test.served}}}}
-		p.sighting.observed = anycert.Observed{Found: true, Evidence: test.evidence, Serial: test.serial, NotAfter: old}
+		p.sighting = &sighting{observed: anycert.Observed{Found: true, Evidence: test.evidence, Serial: test.serial, NotAfter: old}}
 		if got := len((&Report{Promises: []Promise{p}}).WireDifferences()); got != test.want {
 			t.Errorf("%s: %d differences, want %d", name, got, test.want)
 		}

@@ -200,6 +200,37 @@ func TestOrdersThatLoseTheirShareWait(t *testing.T) {
 	})
 }
 
+// began is an issuer that has begun an order for c00 and not ended it.
+type began struct{ *planner }
+
+func (began) Unfinished(context.Context) ([]string, error) { return []string{"c00"}, nil }
+
+// An order that was begun is gone on with although a limit may hold it back; that it does
+// is told once, and is known meanwhile.
+func TestOrdersThatWereBegunWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := bareWorld(t, named(1), nil, "prod")
+		until := time.Now().Add(time.Hour)
+		ca := &planner{issuer: issuer{world: w, err: &anycert.PostponedError{Until: until, Err: errors.New("the last one is taken"), Limited: true}},
+			takes: 10 * time.Second, waits: map[string]time.Time{"c00": until}}
+		w.hub.Issuer = began{ca}
+		start(t, w)
+		for range 5 {
+			time.Sleep(time.Minute)
+			if _, waits := w.hub.orders.waiting("c00"); !waits {
+				t.Error("while its order is tried again, nobody knows that it waits")
+			}
+		}
+		synctest.Wait()
+		if n := len(ca.order()); n < 5 {
+			t.Errorf("it was tried %d times in five minutes", n)
+		}
+		if n := strings.Count(w.log.String(), "order waits for the CA's limits"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, w.log.String())
+		}
+	})
+}
+
 // Law 8: a CA that gives no advice, or revokes nothing, holds back no order.
 func TestLaw8SlowCADelaysNoOrder(t *testing.T) {
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }

@@ -33,6 +33,10 @@ func (h *Hub) overdue(truth Truth, now time.Time) []string {
 			continue
 		}
 		end := known.Entry.Leaf.NotAfter
+		if now.After(end) {
+			lines = append(lines, fmt.Sprintf("certificate %s: it expired at %s, and was not renewed%s", c.Name, stamp(end), why))
+			continue
+		}
 		if renewal.Due(now) && now.Sub(renewal.At) > end.Sub(renewal.At)/4 {
 			lines = append(lines, fmt.Sprintf("certificate %s: its renewal is due since %s, and it expires at %s%s", c.Name, stamp(renewal.At), stamp(end), why))
 		}

@@ -94,8 +94,11 @@ func (p plight) remembered(now time.Time) *anycert.Failure {
 // usable reports whether what the store holds can be served, or a renewal that is under
 // way will mend it. That it has expired is told as what a renewal should have prevented.
 func (p plight) usable() bool {
-	expired := !p.NotAfter.IsZero() && !p.read.Before(p.NotAfter)
-	return p.unfit == nil || expired || p.Obtained && !p.Renewal.IsZero() && errors.Is(p.unfit, anycert.ErrUnfit)
+	return p.unfit == nil || p.expired(p.read) || p.Obtained && !p.Renewal.IsZero() && errors.Is(p.unfit, anycert.ErrUnfit)
+}
+
+func (p plight) expired(now time.Time) bool {
+	return !p.NotAfter.IsZero() && !now.Before(p.NotAfter)
 }
 
 // The shares of its lifetime that a certificate has left when nobody should have waited so
@@ -172,6 +175,9 @@ func (c *collection) renewal(p plight, failed error) {
 		failed = nil // what failed is in p.failure; and to wait for a limit is no failure
 	}
 	raise := func(since time.Time, cause, text string) {
+		if p.expired(c.now) { // which is told as well
+			cause += " expired"
+		}
 		c.raise(p.alarm(RenewalAlarm, key, c.now, since, cause, text+p.left(c.now)))
 	}
 	switch {

@@ -64,6 +64,7 @@ func (h *Hub) Renew(ctx context.Context, asked []Asked, timeout time.Duration, t
 		}
 	}
 	orders.Wait() // they give their claims back
+	w.endOrders(ctx)
 	for i := range w.all {
 		r := &w.all[i]
 		if err := w.orders.failure(r.Name); err != nil && !r.Renewed && r.Waits == nil { // it ended since the last round
@@ -71,6 +72,17 @@ func (h *Hub) Renew(ctx context.Context, asked []Asked, timeout time.Duration, t
 		}
 	}
 	return w.all
+}
+
+// endOrders ends the orders that somebody left of what is done. A round begins that, but
+// where it waited behind the orders of others the next round did not ask for it again.
+func (w *renewing) endOrders(ctx context.Context) {
+	done := w.certificates(Renewed.Done)
+	if ctx.Err() != nil || len(done) == 0 {
+		return
+	}
+	truth := w.truth(ctx, done)
+	w.orders.all(ctx, w.Issuer, w.plan(ctx, done, truth), truth, func() {})
 }
 
 // renewing is the work on the requests of one command.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +203,50 @@ func TestRenewGoesOn(t *testing.T) {
 			if v := w.version(c.Name); v != 2 {
 				t.Errorf("%s was renewed %d times", c.Name, v-1)
 			}
+		}
+	})
+}
+
+// died is an issuer whose order for one certificate was not ended by who wrote it.
+type died struct {
+	*asking
+	name string
+	left atomic.Bool
+}
+
+func (d *died) Unfinished(context.Context) ([]string, error) {
+	if d.left.Load() {
+		return []string{d.name}, nil
+	}
+	return nil, nil
+}
+
+func (d *died) Obtain(ctx context.Context, c anycert.Certificate) (anycert.Entry, error) {
+	if c.Name != d.name {
+		return d.asking.Obtain(ctx, c)
+	}
+	d.left.Store(false)
+	return anycert.Entry{}, anycert.ErrUnchanged
+}
+
+// A certificate may have come as far as it can while the end of its order, which somebody
+// left, waits behind the orders of others.
+func TestRenewEndsWhatOthersBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := askingWorld(t, 2*ordersAtOnce, nil, "prod")
+		ca.takes = 20 * time.Second
+		last := w.hub.Certificates[2*ordersAtOnce-1].Name
+		issuer := &died{asking: ca, name: last}
+		issuer.left.Store(true)
+		w.hub.Issuer = issuer
+		asked := w.ask(anycert.Request{}, time.Time{})
+		w.put(last, certs.Options{})
+		all := w.hub.Renew(t.Context(), asked, time.Hour, silent)
+		if !AllDone(all) || w.version(last) != 2 {
+			t.Errorf("not done: %v", all)
+		}
+		if issuer.left.Load() {
+			t.Error("the order of one that was renewed before is not ended")
 		}
 	})
 }

@@ -155,7 +155,10 @@ func distance(d time.Duration) string {
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("%d hours", int(d.Hours()))
 	}
-	return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	if minutes := int(d.Minutes()); minutes != 1 {
+		return fmt.Sprintf("%d minutes", minutes)
+	}
+	return "1 minute"
 }
 
 func dash(text string) string {

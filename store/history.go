@@ -16,11 +16,13 @@ import (
 )
 
 // What is known of versions that were followed is kept beside the index of the current
-// one: a line for each, the newest first, as many as find room. Vault itself keeps
-// their numbers and times. An older anycert takes the lines away at its next write,
-// and nothing but the knowledge is lost.
+// one: a line for each, the newest first, as many as find room; and so is what was
+// revoked, of the current version as well. Vault itself keeps their numbers and times.
+// An older anycert takes both away at its next write, and nothing but the knowledge is
+// lost.
 const (
 	keyHistory = indexPrefix + "history-" // and the version: JSON of a line
+	keyRevoked = indexPrefix + "revoked-" // and the version: JSON of an anycert.Revocation
 	maxHistory = 20
 	maxKeys    = 64 // that Vault allows, other people's included
 )
@@ -51,11 +53,9 @@ func (l line) String() string {
 // What is not understood is left out.
 func lines(custom map[string]string) map[int]line {
 	known := map[int]line{}
-	for key, text := range custom {
-		number, ok := strings.CutPrefix(key, keyHistory)
-		version, err := strconv.Atoi(number)
+	for version, text := range numbered(custom, keyHistory) {
 		var found line
-		if ok && err == nil && json.Unmarshal([]byte(text), &found) == nil && !found.Digest.IsZero() {
+		if json.Unmarshal([]byte(text), &found) == nil && !found.Digest.IsZero() {
 			known[version] = found
 		}
 	}
@@ -69,12 +69,32 @@ func lines(custom map[string]string) map[int]line {
 	return known
 }
 
+// numbered are the values of the keys that begin with prefix, by the version after it.
+func numbered(custom map[string]string, prefix string) map[int]string {
+	values := map[int]string{}
+	for key, text := range custom {
+		number, ok := strings.CutPrefix(key, prefix)
+		if version, err := strconv.Atoi(number); ok && err == nil {
+			values[version] = text
+		}
+	}
+	return values
+}
+
 // remember adds to custom, the index of a version, what is known of those before it
-// that Vault still has. The leaf's pieces and other people's keys come first.
+// that Vault still has. The leaf's pieces and other people's keys come first, then what
+// was revoked.
 func remember(custom map[string]string, version int, old metadata) {
 	room := maxKeys - len(custom)
 	for key := range old.custom {
 		if !strings.HasPrefix(key, indexPrefix) {
+			room--
+		}
+	}
+	revoked := numbered(old.custom, keyRevoked)
+	for _, number := range newestFirst(revoked) {
+		if _, kept := old.versions[number]; kept && room > 0 {
+			custom[keyRevoked+strconv.Itoa(number)] = revoked[number]
 			room--
 		}
 	}
@@ -106,13 +126,14 @@ func (s *Store) History(ctx context.Context, name string) ([]anycert.Past, error
 	if err != nil {
 		return nil, s.wrap(err, doing)
 	}
-	known := lines(found.custom)
+	known, revoked := lines(found.custom), numbered(found.custom, keyRevoked)
 	var all []anycert.Past
 	for _, number := range newestFirst(found.versions) {
 		state, about := found.versions[number], known[number]
 		all = append(all, anycert.Past{
 			Version: number, Time: state.time, Deleted: state.deleted, Destroyed: state.destroyed,
 			Digest: about.Digest, NotBefore: about.NotBefore, NotAfter: about.NotAfter, Origin: about.Origin,
+			Revoked: decodeRevoked(revoked[number]),
 		})
 	}
 	return all, nil
@@ -147,4 +168,57 @@ func (s *Store) destroy(ctx context.Context, path kvPath, versions []int) error 
 		return nil
 	}
 	return s.vault.destroyVersions(ctx, path, left)
+}
+
+// decodeRevoked is nil for what is none, and for what is not understood.
+func decodeRevoked(text string) *anycert.Revocation {
+	var found anycert.Revocation
+	if json.Unmarshal([]byte(text), &found) != nil || found.Reason == "" {
+		return nil
+	}
+	return &found
+}
+
+// NoteRevoked implements anycert.Historian. It costs one read of metadata and one write.
+func (s *Store) NoteRevoked(ctx context.Context, name string, versions []int, revocation anycert.Revocation) error {
+	doing := "certificate " + name + ", noting that it was revoked"
+	if err := anycert.CheckName(name); err != nil {
+		return s.wrap(fmt.Errorf("%w: %w", anycert.ErrMalformed, err), doing)
+	}
+	return s.wrap(s.note(ctx, s.path(certsKind, name), versions, revocation), doing)
+}
+
+func (s *Store) note(ctx context.Context, path kvPath, versions []int, revocation anycert.Revocation) error {
+	found, err := s.vault.readMetadata(ctx, path)
+	if err != nil {
+		return err
+	}
+	if _, err := decodeIndex(found.custom, found.version); isNewer(err) {
+		return err
+	}
+	text, err := json.Marshal(revocation)
+	if err != nil || len(text) > maxValue {
+		return fmt.Errorf("%w: it has more than the %d characters that fit into the metadata of a Vault entry", anycert.ErrMalformed, maxValue)
+	}
+	change := map[string]any{}
+	room := maxKeys - len(found.custom)
+	for _, version := range versions {
+		key := keyRevoked + strconv.Itoa(version)
+		if _, known := found.versions[version]; !known {
+			continue
+		}
+		if _, there := found.custom[key]; !there {
+			room--
+		}
+		change[key] = string(text)
+	}
+	if len(change) == 0 {
+		return nil
+	}
+	past := newestFirst(numbered(found.custom, keyHistory))
+	for ; room < 0 && len(past) > 0; room++ { // the oldest line makes room
+		change[keyHistory+strconv.Itoa(past[len(past)-1])] = nil
+		past = past[:len(past)-1]
+	}
+	return s.vault.patchCustom(ctx, path, change)
 }

@@ -183,3 +183,46 @@ func TestDestroyNamesWhatIsMissing(t *testing.T) {
 	_, err := root.Get(ctx, "example", 1)
 	check(t, err)
 }
+
+// Where the metadata is full the oldest line makes room for the note, which costs no
+// more than a read and a write. Beside what a later anycert wrote nothing is noted, and
+// what is no note is none.
+func TestNoteRevoked(t *testing.T) {
+	ctx, server := t.Context(), testenv.Vault(t)
+	store := open(t, server, server.RootToken)
+	kv := hands{server, "anycert/certs/"}
+	for version := range 3 {
+		_, err := store.Put(ctx, "example", version, leafOf(t, 56), origin)
+		check(t, err)
+	}
+	kv.patch(t, "example", map[string]any{"team-1": "theirs", "team-2": "theirs"}) // and 56 pieces, 4 others, 2 lines: 64
+	note := anycert.Revocation{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), By: "ops@laptop", Reason: "superseded"}
+	asked := vaultserver.Count(since(t, server, func() { check(t, store.NoteRevoked(ctx, "example", []int{2, 9}, note)) }))
+	if diff := cmp.Diff(map[string]int{"read secret/metadata/anycert/certs/example": 1, "patch secret/metadata/anycert/certs/example": 1}, asked); diff != "" {
+		t.Errorf("what Vault was asked (-want +got):\n%s", diff)
+	}
+	all, err := store.History(ctx, "example")
+	check(t, err)
+	if diff := cmp.Diff([]*anycert.Revocation{nil, &note, nil}, []*anycert.Revocation{all[0].Revoked, all[1].Revoked, all[2].Revoked}); diff != "" {
+		t.Errorf("what was revoked (-want +got):\n%s", diff)
+	}
+	if all[1].Digest.IsZero() || !all[2].Digest.IsZero() {
+		t.Errorf("it is not the oldest line that made room: %+v", all)
+	}
+	kv.patch(t, "example", map[string]any{keyRevoked + "3": "not JSON", keyRevoked + "x": "{}", keyRevoked + "2": `{"reason": ""}`})
+	all, err = store.History(ctx, "example")
+	check(t, err)
+	for _, past := range all {
+		if past.Revoked != nil {
+			t.Errorf("version %d: %+v", past.Version, past.Revoked)
+		}
+	}
+	kv.newer(t, "example")
+	if err := store.NoteRevoked(ctx, "example", []int{1}, note); !isNewer(err) {
+		t.Errorf("beside a newer index: %v", err)
+	}
+	auditor := open(t, server, token(t, server, "auditor", auditorPolicy))
+	_, err = store.Put(ctx, "other", 0, bundle(t), origin)
+	check(t, err)
+	isError(t, auditor.NoteRevoked(ctx, "other", []int{1}, note), anycert.ErrForbidden, "certificate other", "patch", "secret/metadata/anycert/certs/other")
+}

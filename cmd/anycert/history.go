@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,7 +27,8 @@ func (a *app) historyCommand() *cobra.Command {
 		Short: "Show the versions of a certificate that the store has, and who wrote them",
 		Long: `Show the versions of the certificate NAME that the store has, the newest first: when
 each was written and by whom, until when it is valid, its digest, and whether it was
-deleted or destroyed. No key is read; a token that may read metadata alone is enough.
+deleted, destroyed, or revoked by anycert, and who asked for that. No key is read; a
+token that may read metadata alone is enough.
 
 Of a version that somebody wrote past anycert, and wrote over before a pass looked at
 it, the store knows the number and the time alone.
@@ -74,11 +76,7 @@ func (a *app) history(ctx context.Context, name string) (*history, error) {
 	if opened, ok := store.(session); ok {
 		defer a.close(opened)
 	}
-	historian, err := historianOf(store)
-	if err != nil {
-		return nil, err
-	}
-	all, err := historian.History(ctx, name)
+	all, err := pastOf(ctx, store, name)
 	_, declared := loaded.Certificate(name)
 	switch {
 	case (errors.Is(err, anycert.ErrNotFound) || err == nil && len(all) == 0) && !declared:
@@ -100,6 +98,28 @@ func historianOf(store anycert.Store) (anycert.Historian, error) {
 	return historian, nil
 }
 
+// pastOf is the history of a certificate. What was revoked under one version is the same
+// certificate under another.
+func pastOf(ctx context.Context, store anycert.Store, name string) ([]anycert.Past, error) {
+	historian, err := historianOf(store)
+	if err != nil {
+		return nil, err
+	}
+	all, err := historian.History(ctx, name)
+	revoked := map[anycert.Digest]*anycert.Revocation{}
+	for _, p := range all {
+		if p.Revoked != nil && !p.Digest.IsZero() {
+			revoked[p.Digest] = p.Revoked
+		}
+	}
+	for i, p := range all {
+		if p.Revoked == nil {
+			all[i].Revoked = revoked[p.Digest]
+		}
+	}
+	return all, err
+}
+
 // historySchema is the form of the JSON.
 const historySchema = 1
 
@@ -118,8 +138,9 @@ type pastVersion struct {
 	NotBefore time.Time      `json:"not_before,omitzero"`
 	NotAfter  time.Time      `json:"not_after,omitzero"`
 	anycert.Origin
-	Deleted   bool `json:"deleted,omitempty"`
-	Destroyed bool `json:"destroyed,omitempty"`
+	Deleted   bool                `json:"deleted,omitempty"`
+	Destroyed bool                `json:"destroyed,omitempty"`
+	Revoked   *anycert.Revocation `json:"revoked,omitempty"`
 }
 
 func historyOf(name string, all []anycert.Past) *history {
@@ -127,21 +148,38 @@ func historyOf(name string, all []anycert.Past) *history {
 	for i, p := range all {
 		h.Versions = append(h.Versions, pastVersion{
 			Version: p.Version, Current: i == 0, Time: p.Time, Digest: p.Digest, NotBefore: p.NotBefore, NotAfter: p.NotAfter,
-			Origin: p.Origin, Deleted: p.Deleted, Destroyed: p.Destroyed,
+			Origin: p.Origin, Deleted: p.Deleted, Destroyed: p.Destroyed, Revoked: p.Revoked,
 		})
 	}
 	return h
 }
 
-// write shows it to people.
+// write shows it to people. What was revoked has a column where there is any.
 func (h *history) write(w io.Writer, now time.Time) {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "VERSION\tWRITTEN\tEXPIRES\tDIGEST\tBY")
+	heads := []string{"VERSION", "WRITTEN", "EXPIRES", "DIGEST", "BY"}
+	revoked := slices.ContainsFunc(h.Versions, func(v pastVersion) bool { return v.Revoked != nil })
+	if revoked {
+		heads = append(heads, "REVOKED")
+	}
+	fmt.Fprintln(table, strings.Join(heads, "\t"))
 	for _, v := range h.Versions {
 		digest := v.Digest.String()
-		fmt.Fprintf(table, "%d%s\t%s\t%s\t%s\t%s\n", v.Version, v.state(), stamp(v.Time), v.expires(now), orDash(digest[:min(len(digest), 19)]), reconcile.Clean(v.by()))
+		cells := []string{fmt.Sprintf("%d%s", v.Version, v.state()), stamp(v.Time), v.expires(now), orDash(digest[:min(len(digest), 19)]), reconcile.Clean(v.by())}
+		if revoked {
+			cells = append(cells, reconcile.Clean(orDash(revocationWords(v.Revoked))))
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	_ = table.Flush()
+}
+
+// revocationWords say why, who asked for it and when; nothing of none.
+func revocationWords(r *anycert.Revocation) string {
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, asked for by %s at %s", r.Reason, orDash(r.By), stamp(r.Time))
 }
 
 func (v pastVersion) state() string {
@@ -149,7 +187,7 @@ func (v pastVersion) state() string {
 	for _, s := range []struct {
 		is   bool
 		name string
-	}{{v.Current, "current"}, {v.Deleted, "deleted"}, {v.Destroyed, "destroyed"}} {
+	}{{v.Current, "current"}, {v.Deleted, "deleted"}, {v.Destroyed, "destroyed"}, {v.Revoked != nil, "revoked"}} {
 		if s.is {
 			states = append(states, s.name)
 		}

@@ -94,6 +94,12 @@ func (a *app) bring(ctx context.Context, name string, from origin, replace bool)
 	where := from.certificate
 	if from.completes() {
 		bundle, waiting, err = complete(ctx, store, declared, from.certificate)
+		if errors.Is(err, errNothingWaits) {
+			if version := completed(ctx, store, name, from.certificate); version > 0 { // by the same command
+				a.sayThere(name, version)
+				return nil
+			}
+		}
 	} else {
 		bundle, where, err = from.read(ctx, name)
 	}
@@ -113,7 +119,7 @@ func (a *app) bring(ctx context.Context, name string, from origin, replace bool)
 	case err != nil:
 		return fmt.Errorf("certificate %s: %w", name, err)
 	case !wrote:
-		a.say("%s: the store has it already, as version %d: nothing was written", name, number)
+		a.sayThere(name, number)
 		return nil
 	}
 	a.say("%s: version %d in the store, from %s", name, number, where)
@@ -124,6 +130,10 @@ func (a *app) bring(ctx context.Context, name string, from origin, replace bool)
 		a.say("  issuer %s obtains the next one at %s: %s", declared.Issuer, stamp(renewal.At), renewal.Reason)
 	}
 	return nil
+}
+
+func (a *app) sayThere(name string, version int) {
+	a.say("%s: the store has it already, as version %d: nothing was written", name, version)
 }
 
 func (a *app) say(format string, args ...any) {

@@ -13,6 +13,9 @@ import (
 // store since `csr`.
 func (o origin) completes() bool { return o.url == "" && o.certificate != "" && o.key == "" }
 
+// errNothingWaits says that there is no key for a certificate that came alone.
+var errNothingWaits = errors.New("no request waits for its certificate")
+
 // complete reads a certificate and the key that waits for it.
 func complete(ctx context.Context, store anycert.Store, declared anycert.Certificate, path string) (*anycert.Bundle, issuer.Waiting, error) {
 	if declared.Issuer != "" {
@@ -29,7 +32,7 @@ func complete(ctx context.Context, store anycert.Store, declared anycert.Certifi
 	waiting, err := issuer.LoadWaiting(ctx, records, declared.Name)
 	switch {
 	case errors.Is(err, anycert.ErrNotFound):
-		return nil, issuer.Waiting{}, fmt.Errorf("no request waits for its certificate: --cert and --key belong together: give both, or make a request first (anycert csr %s)", declared.Name)
+		return nil, issuer.Waiting{}, fmt.Errorf("%w: --cert and --key belong together: give both, or make a request first (anycert csr %s)", errNothingWaits, declared.Name)
 	case err != nil:
 		return nil, issuer.Waiting{}, err
 	}
@@ -47,6 +50,24 @@ func complete(ctx context.Context, store anycert.Store, declared anycert.Certifi
 	}
 	bundle, err := anycert.ParseBundle(chain, []byte(waiting.Key.Reveal()))
 	return bundle, waiting, err
+}
+
+// completed is the version that the store has of the certificate in a file; 0 for none: it
+// may be another one.
+func completed(ctx context.Context, store anycert.Store, name, path string) int {
+	chain, err := readBounded(path, anycert.MaxCertificatePEM)
+	if err != nil {
+		return 0
+	}
+	certificates, err := anycert.ParseChain(chain)
+	if err != nil {
+		return 0
+	}
+	current, err := store.Stat(ctx, name)
+	if err != nil || !current.Leaf.Equal(certificates[0]) {
+		return 0
+	}
+	return current.Version
 }
 
 // ended destroys what waited, after its certificate is in the store.

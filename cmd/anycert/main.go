@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -104,9 +105,7 @@ Begin with a configuration and let it be checked:
 	flags.StringVarP(&a.configPath, "config", "c", "", "configuration `file` (default $ANYCERT_CONFIG, ./config.yaml, /etc/anycert/config.yaml)")
 	flags.StringVar(&a.logLevel, "log-level", "info", "`level` of what is logged: debug, info, warn, error")
 	flags.StringVar(&a.logFormat, "log-format", "text", "`format` of the log on stderr: text, json")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	_ = root.RegisterFlagCompletionFunc("config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 	_ = root.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error"))
 	_ = root.RegisterFlagCompletionFunc("log-format", words("text", "json"))
@@ -114,6 +113,24 @@ Begin with a configuration and let it be checked:
 		a.historyCommand(), a.rollbackCommand(), a.revokeCommand(), a.csrCommand(), a.importCommand(), a.pullCommand(), a.diffCommand(),
 		a.statusCommand(), a.checkCommand(), a.policyCommand(), a.pruneCommand(), a.versionCommand())
 	return root
+}
+
+// wrongFlag says what is wrong with a flag, and what to write instead of a value that is
+// none: what the standard library says of one is for programmers.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	what, why, ok := strings.Cut(err.Error(), " flag: ")
+	var number *strconv.NumError
+	switch {
+	case errors.As(err, &number) && number.Func == "ParseBool":
+		why = "use true or false"
+	case number != nil:
+		why = "use a whole number"
+	case ok && strings.HasPrefix(why, "time: "):
+		why = "use a number with its unit, as in 90s, 30m or 6h"
+	default:
+		return fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())
+	}
+	return fmt.Errorf("%s flag: %s: see `%s --help`", what, why, cmd.CommandPath())
 }
 
 // knownVerb is for the root alone, which is reached with arguments when the first of

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/anycert/anycert"
-	"github.com/anycert/anycert/internal/config"
 	"github.com/anycert/anycert/reconcile"
 )
 
@@ -66,7 +64,7 @@ Exit code: 0 all are renewed and served, and what was to be revoked is; 1 otherw
 	r.out.flag(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&r.all, "all", false, "every certificate that is obtained here and not suspended")
-	flags.StringVar(&r.issuer, "issuer", "", "with --all: those for which issuer `NAME` is asked first")
+	flags.StringVar(&r.issuer, "issuer", "", "with --all: those that issuer `NAME` has issued; where that is not known, those for which it is asked first")
 	flags.BoolVar(&r.rotateKey, "rotate-key", false, "make a new key also where keys are reused")
 	flags.StringVar(&r.reason, "reason", "", "revoke the old certificate in the end, for this `reason`: compromised, superseded")
 	flags.DurationVar(&r.deadline, "deadline", 24*time.Hour, "with --reason: revoke after this time although not every place was seen to serve the new one")
@@ -106,7 +104,7 @@ func (r *renewal) run(ctx context.Context, names []string) error {
 	for _, warning := range graph.Warnings {
 		log.Warn(warning)
 	}
-	certificates, err := r.choose(graph, names)
+	certificates, err := r.choose(ctx, graph, names)
 	if err != nil {
 		return fmt.Errorf("%w; nothing was asked for", err)
 	}
@@ -164,43 +162,6 @@ func (r *renewal) request(names []string) (request anycert.Request, since time.T
 	return request, since, nil
 }
 
-// choose are the certificates that are meant, each of which can be renewed. Of --all
-// those are left out that cannot.
-func (r *renewal) choose(graph *config.Graph, names []string) (chosen []anycert.Certificate, err error) {
-	if r.issuer != "" && !slices.Contains(graph.IssuerNames(), r.issuer) {
-		return nil, fmt.Errorf("--issuer: there is no issuer %q in the configuration%s", r.issuer, instead(r.issuer, graph.IssuerNames()))
-	}
-	var known, wrong []string
-	for _, c := range graph.Certificates {
-		known = append(known, c.Name)
-		if !slices.Contains(names, c.Name) && !r.all {
-			continue
-		}
-		switch err := graph.CheckRenewable(c); {
-		case err != nil && r.all:
-		case err != nil:
-			wrong = append(wrong, err.Error())
-		case r.issuer == "" || c.Issuer == r.issuer:
-			chosen = append(chosen, c)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			wrong = append(wrong, fmt.Sprintf("there is no certificate %q in the configuration%s", name, instead(name, known)))
-		}
-	}
-	switch {
-	case len(wrong) > 0:
-		return nil, errors.New(strings.Join(wrong, "; "))
-	case len(chosen) == 0:
-		if r.issuer != "" {
-			return nil, fmt.Errorf("no certificate is obtained from issuer %s first that is not suspended", r.issuer)
-		}
-		return nil, errors.New("no certificate is obtained here that is not suspended")
-	}
-	return chosen, nil
-}
-
 // rehearse shows what would be done.
 func (r *renewal) rehearse(ctx context.Context, hub *reconcile.Hub, asked []reconcile.Asked) error {
 	todo := slices.DeleteFunc(slices.Clone(asked), func(a reconcile.Asked) bool { return a.Before })
@@ -254,16 +215,29 @@ func (r *renewal) work(ctx context.Context, hub *reconcile.Hub, asked []reconcil
 	} else {
 		reconcile.WriteRenewed(r.app.out, all)
 	}
-	if reconcile.AllDone(all) {
+	again := left(all, asked[0].Request.Begun)
+	switch {
+	case again == "":
 		return nil
-	}
-	again := fmt.Sprintf("a running daemon goes on with what is left, and so does the same command; once that is done, add --since %s, so that nothing is replaced twice",
-		asked[0].Request.Begun.UTC().Format(time.RFC3339))
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted (%w): %s", context.Cause(ctx), again)
 	}
 	fmt.Fprintln(r.errOut, "anycert: not all is done: "+again)
 	return exit(reconcile.ExitFailed)
+}
+
+// left says who does what is left to be done of a command that was given at begun; empty
+// when nothing is. What is settled with a problem is nobody's any more but a person's: the
+// request is gone, and another command would begin anew.
+func left(all []reconcile.Renewed, begun time.Time) string {
+	switch {
+	case reconcile.AllDone(all):
+		return ""
+	case !slices.ContainsFunc(all, func(r reconcile.Renewed) bool { return !r.Done() }):
+		return "what is left only a person can do, see above: the same command would replace it once more"
+	}
+	return fmt.Sprintf("a running daemon goes on with what is left, and so does the same command; once that is done, add --since %s, so that nothing is replaced twice",
+		begun.UTC().Format(time.RFC3339))
 }
 
 func (r *renewal) encode(value any) error {

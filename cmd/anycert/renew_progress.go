@@ -30,7 +30,7 @@ func (a *app) progress() *progress {
 	if file, ok := a.errOut.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
 		p.width = func() int {
 			columns, _, err := term.GetSize(int(file.Fd()))
-			if err != nil {
+			if err != nil || columns == 0 { // it does not know
 				return 80
 			}
 			return columns

@@ -76,8 +76,12 @@ func TestProgressWithoutATerminal(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			a := &app{errOut: terminal}
-			if p := a.progress(); (p.width != nil) != (name == "a terminal") || a.errOut != p {
+			p := a.progress()
+			if (p.width != nil) != (name == "a terminal") || a.errOut != p {
 				t.Errorf("a bar: %v", p.width != nil)
+			}
+			if p.width != nil && p.width() != 80 { // as in many containers
+				t.Errorf("a terminal that knows no width has %d columns", p.width())
 			}
 		})
 	}
@@ -88,5 +92,26 @@ func TestProgressWithoutATerminal(t *testing.T) {
 	p.end()
 	if text := out.String(); strings.Count(text, "\n") != 4 || strings.Contains(text, "\x1b") || !strings.Contains(text, "[3/4] c: renewed, but not seen served at prod web/c-tls: broken\n") {
 		t.Errorf("written:\n%s", text)
+	}
+}
+
+// Whoever is told to give the same command again must not replace by it what is done.
+func TestWhatIsLeft(t *testing.T) {
+	begun := time.Date(2026, 3, 1, 12, 0, 5, 0, time.UTC)
+	foreign := reconcile.Renewed{Name: "e", Version: 2, Renewed: true, Served: true, Settled: true, Problem: "have it revoked by the CA that issued it"}
+	goesOn := "a running daemon goes on with what is left, and so does the same command; once that is done, add --since 2026-03-01T12:00:05Z, so that nothing is replaced twice"
+	for name, test := range map[string]struct {
+		all  []reconcile.Renewed
+		want string
+	}{
+		"all is done":                   {some()[:2], ""},
+		"something is under way":        {some(), goesOn},
+		"a person has to do the rest":   {append(some()[:2], foreign), "what is left only a person can do, see above: the same command would replace it once more"},
+		"and something is under way":    {append(some(), foreign), goesOn},
+		"nobody here can see it served": {[]reconcile.Renewed{{Name: "f", Version: 2, Renewed: true}}, goesOn},
+	} {
+		if got := left(test.all, begun); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }

@@ -120,7 +120,22 @@ func (a *app) revoke(ctx context.Context, name string, asked revocation) error {
 		return err
 	}
 	a.say("revoked: clients learn of it by OCSP or the CA's list, within hours or days")
+	if err := noteRevoked(ctx, graph.Store, name, condemned.version, asked.reason); err != nil {
+		a.note("it was revoked, and `anycert history %s` does not tell it: %v", name, err)
+	}
+	if condemned.current {
+		a.say("it is the current version still: `anycert renew %s` replaces it", name)
+	}
 	return nil
+}
+
+// noteRevoked has the store tell people later that a version was revoked.
+func noteRevoked(ctx context.Context, store anycert.Store, name string, version int, reason string) error {
+	historian, err := historianOf(store)
+	if err != nil {
+		return err
+	}
+	return historian.NoteRevoked(ctx, name, []int{version}, anycert.Revocation{Time: time.Now().UTC().Truncate(time.Second), By: whoami(), Reason: reason})
 }
 
 // condemned is the version that is to be revoked.
@@ -130,6 +145,7 @@ type condemned struct {
 	leaf    *x509.Certificate
 	digest  anycert.Digest
 	origin  anycert.Origin
+	before  *anycert.Revocation // what is known of one before
 }
 
 // condemn reads the certificate of a version; 0 is the current one.
@@ -144,7 +160,8 @@ func condemn(ctx context.Context, graph *config.Graph, declared anycert.Certific
 		if current.Leaf == nil {
 			return condemned{}, fmt.Errorf("version %d, the current one, cannot be read: name another with --version", current.Version)
 		}
-		return condemned{current.Version, true, current.Leaf, current.Digest, current.Origin}, nil
+		past, err := versionOf(ctx, graph.Store, declared.Name, current.Version)
+		return condemned{current.Version, true, current.Leaf, current.Digest, current.Origin, past.Revoked}, err
 	}
 	past, err := versionOf(ctx, graph.Store, declared.Name, version)
 	switch {
@@ -157,7 +174,7 @@ func condemn(ctx context.Context, graph *config.Graph, declared anycert.Certific
 	if err != nil {
 		return condemned{}, err
 	}
-	return condemned{version, current.Leaf != nil && bundle.Leaf().Equal(current.Leaf), bundle.Leaf(), bundle.Digest(), past.Origin}, nil
+	return condemned{version, current.Leaf != nil && bundle.Leaf().Equal(current.Leaf), bundle.Leaf(), bundle.Digest(), past.Origin, past.Revoked}, nil
 }
 
 // show says what would be revoked, and what comes of it.
@@ -168,6 +185,9 @@ func (a *app) show(declared anycert.Certificate, c condemned, seen []sighting, a
 	}
 	a.say("%s: %s, serial %x, for %s, until %s", declared.Name, which, c.leaf.SerialNumber, strings.Join(c.leaf.DNSNames, " "), stamp(c.leaf.NotAfter))
 	a.say("  from %s, to be revoked as %s", orDash(c.leaf.Issuer.String()), asked.reason)
+	if c.before != nil {
+		a.say("  revoked already (%s)", revocationWords(c.before))
+	}
 	for _, s := range seen {
 		a.say("  %s", s.text())
 	}

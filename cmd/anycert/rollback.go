@@ -24,9 +24,10 @@ as the newest version. Every place follows in the next pass, as with any new ver
 What versions there are, ` + "`anycert history`" + ` shows.
 
 Refused is what must not be served: a version that has expired, does not cover the
-declared names, was deleted or destroyed, is to be revoked once it is replaced, or has
-a key that somebody reported as known to others. Whether a version was revoked is not
-known here. When the current version is the same certificate, nothing is written.
+declared names, was deleted, destroyed or revoked, is to be revoked once it is
+replaced, or has a key that somebody reported as known to others. What was revoked at
+the CA by other means than anycert is not known here. When the current version is the
+same certificate, nothing is written.
 
 The issuer is not stopped by it: it renews the older version when its time comes, and
 that may be at once; it is said when.
@@ -117,6 +118,9 @@ func older(ctx context.Context, graph *config.Graph, declared anycert.Certificat
 		return nil, anycert.Origin{}, fmt.Errorf("version %d was destroyed: what it held is gone", version)
 	case past.Deleted:
 		return nil, anycert.Origin{}, fmt.Errorf("version %d was deleted: ask why; `vault kv undelete` brings it back", version)
+	case past.Revoked != nil:
+		return nil, anycert.Origin{}, fmt.Errorf("version %d was revoked (%s): clients that check revocation refuse it: choose another, which `anycert history %s` shows",
+			version, revocationWords(past.Revoked), declared.Name)
 	}
 	if err := unwanted(ctx, graph, declared, version); err != nil {
 		return nil, anycert.Origin{}, err
@@ -135,11 +139,7 @@ func older(ctx context.Context, graph *config.Graph, declared anycert.Certificat
 
 // versionOf finds one version in the history of a certificate.
 func versionOf(ctx context.Context, store anycert.Store, name string, version int) (anycert.Past, error) {
-	historian, err := historianOf(store)
-	if err != nil {
-		return anycert.Past{}, err
-	}
-	all, err := historian.History(ctx, name)
+	all, err := pastOf(ctx, store, name)
 	if err != nil {
 		return anycert.Past{}, err
 	}

@@ -49,6 +49,7 @@ func TestSessions(t *testing.T) {
 			"plant":      func(ts *testscript.TestScript, neg bool, args []string) { plant(ts, ca, neg, args) },
 			"sign":       func(ts *testscript.TestScript, neg bool, args []string) { sign(ts, ca, neg, args) },
 			"destroy":    destroy,
+			"revoked":    revoked,
 			"hold":       hold,
 			"json":       checkJSON,
 			"denying":    denying,
@@ -131,6 +132,17 @@ func destroy(ts *testscript.TestScript, neg bool, args []string) {
 	version, err := strconv.Atoi(args[2])
 	ts.Check(err)
 	ts.Check(openStore(ts, args[0]).Destroy(context.Background(), args[1], []int{version}))
+}
+
+// revoked notes in a local store that a version was revoked: revoked STORE NAME VERSION
+func revoked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: revoked STORE NAME VERSION")
+	}
+	version, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	note := anycert.Revocation{Time: time.Date(2026, 3, 1, 12, 0, 5, 0, time.UTC), By: "ops@laptop", Reason: "superseded"}
+	ts.Check(openStore(ts, args[0]).NoteRevoked(context.Background(), args[1], []int{version}, note))
 }
 
 func openStore(ts *testscript.TestScript, path string) *local.Store {

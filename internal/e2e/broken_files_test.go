@@ -132,7 +132,7 @@ func (c careless) killedBeforeReload() error {
 
 // readPID waits until a process has written its id.
 func (c careless) readPID(path string) (pid int, err error) {
-	err = eventually(20*time.Second, func() error {
+	err = eventually(time.Minute, func() error {
 		text, err := os.ReadFile(path)
 		if err == nil {
 			pid, err = strconv.Atoi(strings.TrimSpace(string(text)))

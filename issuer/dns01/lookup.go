@@ -175,8 +175,11 @@ func (r *resolver) zone(ctx context.Context, name string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("no zone holds %s: no name above it has a SOA record", strings.TrimSuffix(name, "."))
+	return "", noZoneError{fmt.Errorf("no zone holds %s: no name above it has a SOA record", strings.TrimSuffix(name, "."))}
 }
+
+// noZoneError says that there is no zone for a name, by the servers' own answers.
+type noZoneError struct{ error }
 
 func parent(name string) string {
 	_, rest, _ := strings.Cut(name, ".")

@@ -72,8 +72,10 @@ func (p *preflight) trial(ctx context.Context, s *subject) {
 // refused tells of a record that could not be written. Only a denial blocks: who was not
 // reached, or has troubles of its own, has refused nothing.
 func (s *subject) refused(b batch, err error) {
-	told := fmt.Sprintf("DNS provider %s could not write a trial record: %v: it is to be able to add and remove %s IN TXT",
-		b.by.config.Provider, b.by.redact.Error(err), s.place.name)
+	told := fmt.Sprintf("DNS provider %s could not write a trial record: %v", b.by.config.Provider, b.by.redact.Error(err))
+	if !errors.As(err, new(noZoneError)) {
+		told += fmt.Sprintf(": it is to be able to add and remove %s IN TXT", s.place.name)
+	}
 	if !errors.Is(err, anycert.ErrForbidden) {
 		s.warns("%s", told)
 		return

@@ -165,8 +165,13 @@ func (b *rfc2136) zone(ctx context.Context, name string) (string, error) {
 	case len(b.zones) > 0:
 		return "", fmt.Errorf("%s lies in none of the zones of DNSUPDATE_ZONES", name)
 	}
-	if b.resolvers != nil {
-		return b.resolvers.zone(ctx, name)
+	asked, todo := b.resolvers, ": let the resolvers show the zone, name it in DNSUPDATE_ZONES, or correct the domain"
+	if asked == nil {
+		asked, todo = &resolver{servers: []string{b.server}}, ": let it serve the zone, and answer queries about it from here, or name the zone in DNSUPDATE_ZONES"
 	}
-	return (&resolver{servers: []string{b.server}}).zone(ctx, name)
+	zone, err := asked.zone(ctx, name)
+	if refused := new(refusal); errors.As(err, new(noZoneError)) || errors.As(err, &refused) && refused.rcode == dns.RcodeRefused {
+		return "", denial{noZoneError{fmt.Errorf("%w%s", err, todo)}} // no repetition changes it
+	}
+	return zone, err
 }

@@ -24,10 +24,16 @@ func TestKeystoreThatTakesItsTime(t *testing.T) {
 	for name, encoder := range map[string]*pkcs12.Encoder{"PBES2": pkcs12.Modern2023, "PBE": pkcs12.LegacyDES} {
 		costly, err := encoder.WithIterations(maxIterations+1).Encode(bundle.Signer(), chain[0], chain[1:], password.Reveal())
 		must(t, err)
-		begin := time.Now()
-		wrong := checkKeystore(costly, bundle.Digest(), password)
-		if took := time.Since(begin); wrong != "it is not one of ours" || took > 100*time.Millisecond {
-			t.Errorf("%s: %q after %s", name, wrong, took)
+		took := time.Hour
+		for range 5 { // the shortest: others may be busy
+			begin := time.Now()
+			if wrong := checkKeystore(costly, bundle.Digest(), password); wrong != "it is not one of ours" {
+				t.Errorf("%s: %q", name, wrong)
+			}
+			took = min(took, time.Since(begin))
+		}
+		if took > 100*time.Millisecond {
+			t.Errorf("%s: it took %s", name, took)
 		}
 	}
 }

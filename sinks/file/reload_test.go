@@ -140,10 +140,10 @@ func TestReloadTimeout(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
 	s, _ := swapped(t, Config{
 		Reload:        append(script(t, `sleep 600 & echo $! > "$1"; echo $$ >> "$1"; echo waiting; wait`), pids),
-		ReloadTimeout: 300 * time.Millisecond,
+		ReloadTimeout: 3 * time.Second, // for a shell to start and to write
 	})
 	err := s.Finish(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "did not end within 300ms and was killed") || !strings.Contains(err.Error(), "waiting") {
+	if err == nil || !strings.Contains(err.Error(), "did not end within 3s and was killed") || !strings.Contains(err.Error(), "waiting") {
 		t.Errorf("Finish returned %v", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -96,10 +96,12 @@ func TestRateLimited(t *testing.T) {
 	server.LimitRate(true)
 	target := targetOf(t, sink, "example.com")
 	var err error
-	for range 4 {
-		_, err = sink.Observe(t.Context(), target)
+	for range 40 { // the fourth within a second, however fast the machine is
+		if _, err = sink.Observe(t.Context(), target); err != nil {
+			break
+		}
 	}
 	if !errors.Is(err, anycert.ErrUnavailable) {
-		t.Errorf("the fourth at once: %v, want ErrUnavailable", err)
+		t.Errorf("many at once: %v, want ErrUnavailable", err)
 	}
 }

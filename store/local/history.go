@@ -48,6 +48,14 @@ func (s *Store) Destroy(ctx context.Context, name string, versions []int) error 
 	return s.wrap(err, "certificate "+name+", destroying old versions")
 }
 
+// NoteRevoked implements anycert.Historian.
+func (s *Store) NoteRevoked(ctx context.Context, name string, versions []int, revocation anycert.Revocation) error {
+	err := s.checked(anycert.CheckName(name), func() error {
+		return s.update(ctx, func(t tables) error { return t.note(name, versions, revocation) })
+	})
+	return s.wrap(err, "certificate "+name+", noting that it was revoked")
+}
+
 // history touches no page with a key.
 func (t tables) history(name string) ([]anycert.Past, error) {
 	heads := t.bucket(certsTable, name)
@@ -67,7 +75,7 @@ func (t tables) history(name string) ([]anycert.Past, error) {
 		all = append(all, anycert.Past{
 			Version: int(binary.BigEndian.Uint64(key)), Time: found.Time,
 			Digest: found.About.Digest, NotBefore: found.About.NotBefore, NotAfter: found.About.NotAfter, Origin: found.About.Origin,
-			Deleted: found.Deleted && !found.Destroyed, Destroyed: found.Destroyed,
+			Deleted: found.Deleted && !found.Destroyed, Destroyed: found.Destroyed, Revoked: found.Revoked,
 		})
 	}
 	return all, nil
@@ -101,6 +109,29 @@ func (t tables) destroy(name string, versions []int) error {
 		}
 		if err := pairs.Delete(versionKey(version)); err != nil {
 			return classify(err)
+		}
+	}
+	if !changed {
+		return errUnchanged
+	}
+	return nil
+}
+
+// note says of versions that they were revoked, all or nothing.
+func (t tables) note(name string, versions []int, revocation anycert.Revocation) error {
+	heads := t.bucket(certsTable, name)
+	if heads == nil {
+		return anycert.ErrNotFound
+	}
+	changed := false
+	for _, version := range versions {
+		var found head
+		if get(heads, versionKey(version), &found) != nil {
+			continue
+		}
+		changed, found.Revoked = true, &revocation
+		if err := set(heads, versionKey(version), found); err != nil {
+			return err
 		}
 	}
 	if !changed {

@@ -85,8 +85,13 @@ func (t tables) reindex(name string) (anycert.Entry, error) {
 		return known, errUnchanged
 	}
 	entry.Digest, entry.Leaf = bundle.Digest(), bundle.Leaf()
-	known := head{Time: entry.Time, About: aboutOf(entry)}
-	return entry, errors.Join(t.index(entry), set(t.bucket(certsTable, name), versionKey(entry.Version), known))
+	var known head
+	heads := t.bucket(certsTable, name)
+	if err := get(heads, versionKey(entry.Version), &known); err != nil {
+		return entry, err
+	}
+	known.About = aboutOf(entry)
+	return entry, errors.Join(t.index(entry), set(heads, versionKey(entry.Version), known))
 }
 
 func (t tables) index(entry anycert.Entry) error {

@@ -31,6 +31,8 @@ type head struct {
 	Deleted   bool      `json:"deleted,omitempty"`
 	Destroyed bool      `json:"destroyed,omitempty"`
 	About     about     `json:"about,omitzero"`
+
+	Revoked *anycert.Revocation `json:"revoked,omitempty"`
 }
 
 type pair struct {

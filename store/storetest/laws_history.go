@@ -181,3 +181,48 @@ func destroyTwice(l *law) {
 		l.Errorf("%d writes by a Destroy of what is destroyed", n)
 	}
 }
+
+// revoked notes it of the current version and of an older one, and goes on writing.
+func revoked(l *law) {
+	first, second, third := l.bundle("example.com"), l.bundle("example.com"), l.bundle("example.com")
+	note := func(reason string, versions ...int) *anycert.Revocation {
+		l.Helper()
+		r := anycert.Revocation{Time: time.Now().UTC().Truncate(time.Second), By: "ops@laptop", Reason: reason}
+		l.ok(l.History.NoteRevoked(l.ctx, "example", versions, r))
+		return &r
+	}
+	of := func(past anycert.Past, r *anycert.Revocation) anycert.Past {
+		past.Revoked = r
+		return past
+	}
+	l.put("example", 0, first)
+	l.put("example", 1, second)
+	note("unspecified", 2)
+	old, current := note("superseded", 1), note("ceased", 2)
+	want := []anycert.Past{of(past(2, second, origin), current), of(past(1, first, origin), old)}
+	l.tells(l.History, "example", want...)
+	got := l.stat("example")
+	if got.Version != 2 || got.Digest != second.Digest() || got.Origin != origin {
+		l.Errorf("beside a note Stat tells %+v", got)
+	}
+	writes := l.Writes(l)
+	note("superseded")
+	note("superseded", 7, 0, -1)
+	if n := l.Writes(l) - writes; n != 0 {
+		l.Errorf("%d writes about versions that never were", n)
+	}
+
+	// Neither the next version nor one that a person writes takes it away, and it is told
+	// of what was destroyed, too.
+	l.put("example", 2, third)
+	l.WriteByHand(l, "example", string(first.FullChainPEM()), first.KeyPEM().Reveal())
+	byHand := note("superseded", 4)
+	_, err := l.Store.Index(l.ctx, "example")
+	l.ok(err)
+	l.ok(l.History.Destroy(l.ctx, "example", []int{1}))
+	want[1].Destroyed = true
+	want = append([]anycert.Past{of(past(4, first, anycert.Origin{}), byHand), past(3, third, origin)}, want...)
+	l.tells(l.History, "example", want...)
+
+	l.is(l.History.NoteRevoked(l.ctx, "other", []int{1}, *old), anycert.ErrNotFound, "other")
+}

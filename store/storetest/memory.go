@@ -28,6 +28,7 @@ const (
 
 	OpHistory Op = "history"
 	OpDestroy Op = "destroy"
+	OpNote    Op = "note"
 )
 
 // Memory is a store that passes the suite and forgets everything at the end of
@@ -80,6 +81,7 @@ type memoryVersion struct {
 	deleted        bool
 	destroyed      bool
 	known          anycert.Past // as it was indexed; zero when it never was
+	revoked        *anycert.Revocation
 }
 
 // memoryIndex is what Stat reads; foreign means that a newer anycert wrote it.

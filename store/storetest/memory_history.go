@@ -23,7 +23,7 @@ func (m *Memory) History(ctx context.Context, name string) ([]anycert.Past, erro
 	for i, version := range found.versions {
 		past := version.known
 		past.Version, past.Time = i+1, version.time
-		past.Deleted, past.Destroyed = version.deleted && !version.destroyed, version.destroyed
+		past.Deleted, past.Destroyed, past.Revoked = version.deleted && !version.destroyed, version.destroyed, version.revoked
 		all = append(all, past)
 	}
 	slices.Reverse(all)
@@ -50,6 +50,29 @@ func (m *Memory) Destroy(ctx context.Context, name string, versions []int) error
 	}
 	if changed {
 		m.state.entries[name] = memoryEntry{versions: left, index: found.index}
+		m.counts.Writes++
+	}
+	return nil
+}
+
+// NoteRevoked implements anycert.Historian.
+func (m *Memory) NoteRevoked(ctx context.Context, name string, versions []int, revocation anycert.Revocation) error {
+	defer m.mu.Unlock()
+	if err := m.begin(ctx, OpNote, name, anycert.CheckName(name)); err != nil {
+		return err
+	}
+	found, _, err := m.current(name)
+	if errors.Is(err, anycert.ErrNotFound) {
+		return err
+	}
+	noted, changed := slices.Clone(found.versions), false
+	for _, version := range versions {
+		if version >= 1 && version <= len(noted) {
+			noted[version-1].revoked, changed = &revocation, true
+		}
+	}
+	if changed {
+		m.state.entries[name] = memoryEntry{versions: noted, index: found.index}
 		m.counts.Writes++
 	}
 	return nil

@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"History tells what was deleted", deletedHistory},
 		{"Destroy leaves nothing to read, and the current version alone", destroyed},
 		{"Destroy of what is not there is no error", destroyTwice},
+		{"NoteRevoked is told by History, whatever comes after it", revoked},
 		{"of a hundred Puts one wins", concurrentPut},
 		{"a reader sees one pair while others write", noTornPair},
 		{"another process sees the same", twoHandles},

@@ -36,7 +36,7 @@ func clusters() []attack {
 			secret.Data["tls.crt"] = certificate
 			_, err = secrets.Update(s.T.Context(), secret, metav1.UpdateOptions{FieldManager: "mallory"})
 			s.Must(err)
-			r, late := s.timed(5*time.Second, s.Command(path, "sync"))
+			r, late := s.idle(4*time.Second, s.Command(path, "sync"))
 			return told(r, "replaced") + late
 		}},
 		{"api-endless", "an API server answers without end", "exit 1: `the answer has more than 4194304 bytes`", func(s *scene) string {

@@ -92,7 +92,7 @@ func replaced(change func(s *scene), word string) func(s *scene) string {
 		s.Kept(s.Report(0, path, "sync"))
 		before := s.served()
 		change(s)
-		r, late := s.timed(5*time.Second, s.Command(path, "sync"))
+		r, late := s.idle(4*time.Second, s.Command(path, "sync"))
 		if s.served() != before {
 			return told(r, word) + "; what is served was changed" + late
 		}

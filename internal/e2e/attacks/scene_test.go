@@ -154,6 +154,17 @@ func (s *scene) timed(most time.Duration, cmd *exec.Cmd) (world.Result, string) 
 	return r, ""
 }
 
+// idle runs a command that must not do the work that somebody asks of it, and tells when
+// it worked for more than most: others may be busy as well, so the clock counts nothing.
+func (s *scene) idle(most time.Duration, cmd *exec.Cmd) (world.Result, string) {
+	s.T.Helper()
+	r, late := s.timed(time.Minute, cmd)
+	if worked := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); worked > most {
+		late += fmt.Sprintf("; it worked for %s", worked)
+	}
+	return r, late
+}
+
 // hostile is a server that answers as it likes.
 func (s *scene) hostile(answer http.HandlerFunc) *httptest.Server {
 	server := httptest.NewServer(answer)

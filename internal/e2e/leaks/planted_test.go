@@ -34,6 +34,9 @@ const (
 	leakyURL  = "LEAKS_TEST_URL"
 )
 
+// glimpse is how long something is shown, in seconds: enough for who looks on a busy machine.
+const glimpse = "2"
+
 // ways are those in which the leaky program leaks, and where that is to be found.
 var ways = map[string]string{
 	"stdout":                  "stdout of ",
@@ -153,13 +156,15 @@ func leakBy(how string) error {
 		path := filepath.Join(os.TempDir(), "moment")
 		err = errors.Join(os.WriteFile(path, key, 0o600), os.Remove(path))
 	case "a child's arguments":
-		cmd := exec.Command("sleep", "0.3")
+		cmd := exec.Command("sleep", glimpse)
 		cmd.Args[0] = string(key)
 		err = cmd.Run()
 	case "a child's environment":
-		cmd := exec.Command("sleep", "0.3")
+		cmd := exec.Command("sleep", glimpse)
 		cmd.Env = []string{"KEY=" + string(key)}
 		err = cmd.Run()
+	case "its own arguments":
+		err = exec.Command("sleep", glimpse).Run()
 	case "net/http's debug switch":
 		_, err = http.Post(os.Getenv(leakyURL), "text/plain", bytes.NewReader(key))
 	}

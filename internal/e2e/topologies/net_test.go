@@ -197,7 +197,7 @@ func (n *net) left(t *testing.T, name string) (left []string) {
 	for _, server := range []*nameserver.Server{n.main, n.second, n.inside} {
 		question := new(dns.Msg).SetQuestion(name+".", dns.TypeTXT)
 		question.RecursionDesired = false
-		reply, err := dns.Exchange(question, server.Addr)
+		reply, _, err := (&dns.Client{Timeout: 20 * time.Second}).Exchange(question, server.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/anycert/anycert/internal/testenv/process"
 )
 
 // door is an address that leads to a server while it is open, and refuses connections
@@ -23,13 +25,18 @@ type door struct {
 // newDoor makes an open one. Its end is the test's.
 func newDoor(t *testing.T, behind string) *door {
 	t.Helper()
-	d := &door{t: t, Addr: "127.0.0.1:0", behind: behind}
+	addr, release, err := process.Hold() // while it is closed, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	d := &door{t: t, Addr: addr, behind: behind}
 	d.open()
 	t.Cleanup(d.close)
 	return d
 }
 
-// open listens, the second time and later at the same address.
+// open listens, each time at the same address.
 func (d *door) open() {
 	d.t.Helper()
 	listener, err := net.Listen("tcp", d.Addr)
@@ -38,7 +45,7 @@ func (d *door) open() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.listener, d.Addr = listener, listener.Addr().String()
+	d.listener = listener
 	go d.serve(listener)
 }
 

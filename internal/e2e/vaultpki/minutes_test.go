@@ -35,10 +35,10 @@ func TestMinutes(t *testing.T) {
 		}
 		before = now
 	}
-	d.Await("has pushed it", func() error { return before.Same(o.InFiles(o.Files, "internal")) })
-	d.End()
-	if orders := o.orders(m); orders != 3 {
-		t.Errorf("%d orders were made for 3 versions", orders)
+	d.Await("has pushed what is stored", func() error { return o.Stored("internal").Same(o.InFiles(o.Files, "internal")) })
+	d.End() // on a slow machine it may have been time for one more, which may not be ready yet
+	if orders, versions := o.orders(m), o.Stored("internal").Version; orders < versions || orders > versions+1 {
+		t.Errorf("%d orders were made for %d versions", orders, versions)
 	}
 }
 

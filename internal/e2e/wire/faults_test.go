@@ -16,6 +16,7 @@ import (
 
 	"github.com/anycert/anycert/internal/testenv"
 	"github.com/anycert/anycert/internal/testenv/certs"
+	"github.com/anycert/anycert/internal/testenv/process"
 	"github.com/anycert/anycert/internal/testenv/world"
 )
 
@@ -320,15 +321,15 @@ func (s *scene) linesOf(text, name string) (lines []string) {
 	return slices.Compact(lines)
 }
 
-// closed is an address where nobody listens.
+// closed is an address where nobody listens until the test ends.
 func closed(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, release, err := process.Hold()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Cleanup(release)
+	return addr
 }
 
 // mute is an address where somebody listens and says nothing.

@@ -4,18 +4,35 @@ package auditlog
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 )
 
-// End returns where a log ends now, for Since.
+// End returns where the whole lines of a log end now, for Since. One that is still being
+// written comes after that: its request was not answered yet.
 func End(path string) (int64, error) {
-	info, err := os.Stat(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("reading an audit log: %w", err)
 	}
-	return info.Size(), nil
+	defer file.Close()
+	end, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, fmt.Errorf("reading an audit log: %w", err)
+	}
+	for tail := make([]byte, 4096); end > 0; {
+		tail = tail[:min(end, int64(cap(tail)))]
+		end -= int64(len(tail))
+		if _, err := file.ReadAt(tail, end); err != nil {
+			return 0, fmt.Errorf("reading an audit log: %w", err)
+		}
+		if last := bytes.LastIndexByte(tail, '\n'); last >= 0 {
+			return end + int64(last) + 1, nil
+		}
+	}
+	return 0, nil
 }
 
 // Since returns what parse makes of the whole lines after an end, in order; 0 is

@@ -43,6 +43,30 @@ func TestSinceReadsWholeLines(t *testing.T) {
 	}
 }
 
+// A line that is being written at the end is one of those after it.
+func TestEndIsThatOfAWholeLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	begun := strings.Repeat("0", 10_000) + "10"
+	for _, whole := range []string{"", "2\n", "4\n" + begun + "6\n"} {
+		write(t, path, whole+begun)
+		end, err := auditlog.End(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, "8\n")
+		if got, err := auditlog.Since(path, end, even); err != nil || !cmp.Equal(got, []int{108}) {
+			t.Errorf("after %d bytes: %v (%v)", len(whole), got, err)
+		}
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end, err := auditlog.End(path); err != nil || end != before.Size() {
+		t.Errorf("of %d bytes in whole lines the end is at %d (%v)", before.Size(), end, err)
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)

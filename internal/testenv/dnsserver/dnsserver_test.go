@@ -121,12 +121,15 @@ func txt(text string) []dns.RR {
 		Txt: []string{text}}}
 }
 
+// patience is for a busy machine: miekg/dns gives up after two seconds.
+const patience = 20 * time.Second
+
 // update sends an update to example.com, signed unless secret is empty.
 func update(t *testing.T, server *dnsserver.Server, secret string, change func(*dns.Msg)) *dns.Msg {
 	t.Helper()
 	message := new(dns.Msg).SetUpdate("example.com.")
 	change(message)
-	client := &dns.Client{}
+	client := &dns.Client{Timeout: patience}
 	if secret != "" {
 		client.TsigSecret = map[string]string{dnsserver.KeyName: secret}
 		message.SetTsig(dnsserver.KeyName, dnsserver.Algorithm, 300, time.Now().Unix())
@@ -140,7 +143,7 @@ func update(t *testing.T, server *dnsserver.Server, secret string, change func(*
 
 func query(t *testing.T, server *dnsserver.Server, network, name string, kind uint16) *dns.Msg {
 	t.Helper()
-	client := &dns.Client{Net: network}
+	client := &dns.Client{Net: network, Timeout: patience}
 	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, kind), server.Addr)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,7 +121,7 @@ func start(ctx context.Context, dir string, o Options, k kind) (*Server, error) 
 		return nil, err
 	}
 	if o.Addr == "" {
-		if o.Addr, err = process.FreeAddr(); err != nil {
+		if o.Addr, err = freeAddr(); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +130,7 @@ func start(ctx context.Context, dir string, o Options, k kind) (*Server, error) 
 	s := &Server{Addr: o.Addr, Secret: base64.StdEncoding.EncodeToString(secret)}
 	listen := o.Addr
 	if k.relayed && host(o.Addr) != "127.0.0.1" {
-		if listen, err = process.FreeAddr(); err != nil {
+		if listen, err = freeAddr(); err != nil {
 			return nil, err
 		}
 		if s.relay, err = startRelay(o.Addr, listen); err != nil {
@@ -159,6 +160,23 @@ func start(ctx context.Context, dir string, o Options, k kind) (*Server, error) 
 		}
 	}
 	return s, nil
+}
+
+// freeAddr is process.FreeAddr with a port that is free for UDP as well.
+func freeAddr() (string, error) {
+	var failures error
+	for range 20 {
+		addr, err := process.FreeAddr()
+		if err != nil {
+			return "", err
+		}
+		udp, err := net.ListenPacket("udp", addr)
+		if err == nil {
+			return addr, udp.Close()
+		}
+		failures = errors.Join(failures, err)
+	}
+	return "", fmt.Errorf("picking a port: %w", failures)
 }
 
 func (s *Server) writeFiles(dir, listen string, o Options, k kind) (config string, err error) {

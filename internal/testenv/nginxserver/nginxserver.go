@@ -95,9 +95,9 @@ func (s *Server) Reload() error { return s.process.Signal(syscall.SIGHUP) }
 const overlap = 250 * time.Millisecond
 
 // WaitServing shakes hands until nginx serves this leaf and nothing else, as it
-// does a moment after a reload, and fails after ten seconds.
+// does a moment after a reload, and fails after a minute.
 func (s *Server) WaitServing(ctx context.Context, leaf *x509.Certificate) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	what := fmt.Sprintf("serves the certificate %x", leaf.SerialNumber)
 	var since time.Time // of the first handshake in a row that showed it

@@ -1,9 +1,11 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 )
 
 // FreePort picks a loopback TCP port for a child that cannot report one it
@@ -36,4 +38,32 @@ func FreeAddr() (string, error) {
 		return "", err
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
+}
+
+// Hold takes a loopback TCP address at which nobody listens: connections to it are
+// refused, and until release the kernel gives it to nobody else. A server, which sets
+// SO_REUSEADDR, may listen on it meanwhile, and again after it closed.
+func Hold() (addr string, release func(), err error) {
+	syscall.ForkLock.RLock() // no child is to hold it as well
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(socket)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return "", nil, fmt.Errorf("picking a port: %w", err)
+	}
+	release = func() { _ = syscall.Close(socket) }
+	err = errors.Join(syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	if err != nil {
+		release()
+		return "", nil, fmt.Errorf("picking a port: %w", err)
+	}
+	name, err := syscall.Getsockname(socket)
+	if err != nil {
+		release()
+		return "", nil, fmt.Errorf("picking a port: %w", err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(name.(*syscall.SockaddrInet4).Port)), release, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,5 +90,35 @@ func TestFreeAddrIsNobodyElses(t *testing.T) {
 			t.Fatalf("nobody can listen on it: %v", err)
 		}
 		listener.Close()
+	}
+}
+
+// At an address that is held nobody answers, but who it is held for; nobody else is
+// given it.
+func TestHoldRefuses(t *testing.T) {
+	addr, release, err := process.Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	refused := func(when string) {
+		t.Helper()
+		if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	refused("at first")
+	for range 2 {
+		listener, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatalf("nobody can listen on it: %v", err)
+		}
+		client, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		listener.Close()
+		refused("closed again")
 	}
 }

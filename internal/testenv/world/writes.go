@@ -1,9 +1,9 @@
 package world
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -93,10 +93,13 @@ func (w *World) ListFiles() map[string]string {
 	w.T.Helper()
 	found := map[string]string{}
 	err := filepath.WalkDir(w.Files, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+		var info fs.FileInfo
+		if err == nil {
+			info, err = entry.Info()
 		}
-		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing was made yet, or it went meanwhile: all else counts
+		}
 		if err != nil {
 			return err
 		}
@@ -105,8 +108,6 @@ func (w *World) ListFiles() map[string]string {
 			stat.Ino, info.Mode(), stat.Uid, stat.Gid, stat.Size, info.ModTime().UnixNano(), changed(stat))
 		return nil
 	})
-	if err != nil && !os.IsNotExist(err) {
-		w.T.Fatal(err)
-	}
+	w.Must(err)
 	return found
 }
