@@ -76,6 +76,8 @@ func (w *work) current(ctx context.Context, s *session, solver Prover) (order ac
 			return order, true, nil
 		case err != nil && (!isRefusal(err) || isKind(err, "accountDoesNotExist")):
 			return acme.ExtendedOrder{}, false, fmt.Errorf("asking for the order: %w", err)
+		case err == nil:
+			w.tellFailed(ctx, s, order)
 		}
 		if err := w.drop(ctx); err != nil {
 			return acme.ExtendedOrder{}, false, err
@@ -102,6 +104,16 @@ func (w *work) current(ctx context.Context, s *session, solver Prover) (order ac
 	}
 	w.at(OrderWritten)
 	return order, false, nil
+}
+
+// tellFailed lets the limits know which domains of a failed order the CA could not validate:
+// the process that asked for it may have died before it could. Who did know counts them
+// twice, which is on the safe side.
+func (w *work) tellFailed(ctx context.Context, s *session, order acme.ExtendedOrder) {
+	_, err := s.openAuthorizations(order.Authorizations)
+	if names := invalidated(err); len(names) > 0 {
+		_ = w.ca.failedAuthorization(ctx, names, w.now())
+	}
 }
 
 // newOrder makes the order. A CA that will not have it replace a certificate is asked
