@@ -56,13 +56,15 @@ func (o *orders) due(ctx context.Context, issuer anycert.Issuer, all []anycert.W
 		}
 	}
 	ready, held := byUrgency(issuer, due, unfinished, now)
-	o.hold(due, held)
+	o.hold(slices.DeleteFunc(due, func(w anycert.Wanted) bool { // whether they hold an order that was begun, that order finds out
+		_, waits := held[w.Certificate.Name]
+		return unfinished[w.Certificate.Name] && !waits
+	}), held)
 	return ready
 }
 
 // byUrgency puts what is due into the issuer's order. What cannot begin yet is left out:
-// held by the CA's limits, or waiting after a failure. An order that was begun is gone on
-// with although the limits may hold it.
+// held by the CA's limits, unless its order was begun, or waiting after a failure.
 func byUrgency(issuer anycert.Issuer, due []anycert.Wanted, unfinished map[string]bool, now time.Time) (ready []anycert.Wanted, held map[string]anycert.Slot) {
 	held = make(map[string]anycert.Slot)
 	if len(due) == 0 {
@@ -80,12 +82,10 @@ func byUrgency(issuer anycert.Issuer, due []anycert.Wanted, unfinished map[strin
 		slot, waits := later[name]
 		failed := waits && afterFailure(issuer.Renewal(w.Certificate, w.Entry, now), slot)
 		switch {
-		case !waits:
+		case !waits, unfinished[name] && !failed:
 			ready = append(ready, w)
 		case !failed:
-			if held[name] = slot; unfinished[name] {
-				ready = append(ready, w)
-			}
+			held[name] = slot
 		}
 	}
 	slices.SortStableFunc(ready, func(a, b anycert.Wanted) int {

@@ -131,6 +131,7 @@ func (o *orders) one(ctx context.Context, issuer anycert.Issuer, w anycert.Wante
 		o.count(c.Issuer, err)
 		return false
 	}
+	o.hold([]anycert.Wanted{w}, nil)
 	o.changed.order(c, entry, because, err)
 	if errors.Is(err, anycert.ErrUnchanged) { // no order was made
 		o.end(c.Name, nil)

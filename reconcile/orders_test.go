@@ -205,8 +205,8 @@ type began struct{ *planner }
 
 func (began) Unfinished(context.Context) ([]string, error) { return []string{"c00"}, nil }
 
-// An order that was begun is gone on with although a limit may hold it back; that it does
-// is told once, and is known meanwhile.
+// An order that was begun is gone on with although a limit may hold it back. That one does
+// is told when it is found, once, and known until it does not.
 func TestOrdersThatWereBegunWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := bareWorld(t, named(1), nil, "prod")
@@ -215,9 +215,14 @@ func TestOrdersThatWereBegunWait(t *testing.T) {
 			takes: 10 * time.Second, waits: map[string]time.Time{"c00": until}}
 		w.hub.Issuer = began{ca}
 		start(t, w)
+		time.Sleep(5 * time.Second)
+		waits := func() bool { _, waits := w.hub.orders.waiting("c00"); return waits }
+		if waits() {
+			t.Error("it is said to wait while its order may come to a good end")
+		}
 		for range 5 {
 			time.Sleep(time.Minute)
-			if _, waits := w.hub.orders.waiting("c00"); !waits {
+			if !waits() {
 				t.Error("while its order is tried again, nobody knows that it waits")
 			}
 		}
@@ -227,6 +232,11 @@ func TestOrdersThatWereBegunWait(t *testing.T) {
 		}
 		if n := strings.Count(w.log.String(), "order waits for the CA's limits"); n != 1 {
 			t.Errorf("told %d times:\n%s", n, w.log.String())
+		}
+		ca.issuer.set(nil)
+		time.Sleep(time.Minute)
+		if synctest.Wait(); waits() || w.version("c00") == 0 {
+			t.Error("it was obtained, and is said to wait")
 		}
 	})
 }
