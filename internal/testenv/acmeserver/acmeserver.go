@@ -64,7 +64,8 @@ type Server struct {
 
 	intercept   atomic.Pointer[Interceptor]
 	leavesAlone atomic.Bool
-	registering sync.Mutex // see front.serve
+	registering sync.Mutex   // see front.serve
+	authorizing sync.RWMutex // see front.apart
 
 	mu       sync.Mutex
 	requests []Request

@@ -176,17 +176,22 @@ func connectAs(t *testing.T, server *acmeserver.Server) (*lego.Client, *user) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(server.CAPEM)
 	account := &user{key: key}
 	config := lego.NewConfig(account)
 	config.CADirURL = server.URL
-	config.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	config.HTTPClient = httpClient(server)
 	client, err := lego.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client, account
+}
+
+// httpClient trusts server.
+func httpClient(server *acmeserver.Server) *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(server.CAPEM)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 }
 
 // newClient returns a client with an account that solves DNS-01 at dns.

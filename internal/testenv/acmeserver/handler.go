@@ -1,6 +1,8 @@
 package acmeserver
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"path"
 	"strconv"
@@ -141,8 +143,28 @@ func (f front) serve(kind string, w http.ResponseWriter, r *http.Request) {
 	if kind == KindCertificate && f.server.leavesAlone.Load() {
 		alone := &leafWriter{ResponseWriter: w}
 		defer alone.end()
-		f.pebble.ServeHTTP(alone, r)
+		f.apart(kind, alone, r)
 		return
+	}
+	f.apart(kind, w, r)
+}
+
+// apart keeps questions about authorizations apart from all others. Pebble answers one
+// with the lock of the authorization held, and asks its store for the account; elsewhere
+// it holds the lock of the store and asks for that of each authorization. With a writer
+// waiting between the two, it would never answer anything again.
+func (f front) apart(kind string, w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body) // whoever is slow is waited for alone
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if kind == KindAuthz {
+		f.server.authorizing.Lock()
+		defer f.server.authorizing.Unlock()
+	} else {
+		f.server.authorizing.RLock()
+		defer f.server.authorizing.RUnlock()
 	}
 	f.pebble.ServeHTTP(w, r)
 }

@@ -130,7 +130,9 @@ func (s *Server) noteRequest(r Request) {
 
 // noteOrder remembers an order just made, before its client hears of it.
 func (s *Server) noteOrder(url string) {
+	s.authorizing.RLock()
 	o := s.db.GetOrderByID(path.Base(url))
+	s.authorizing.RUnlock()
 	if o == nil {
 		return // the order was refused
 	}

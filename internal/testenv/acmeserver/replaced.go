@@ -42,9 +42,10 @@ func (s *Server) findReplaced(r *http.Request) {
 		return
 	}
 	kept.RLock()
-	defer kept.RUnlock()
 	issued := *kept.CertificateObject
 	issued.ID = hex.EncodeToString(serial)
-	_ = s.db.AddOrderByIssuedSerial(&core.Order{Order: kept.Order, ID: kept.ID, AccountID: kept.AccountID, Names: kept.Names,
-		CertificateObject: &issued, IsReplaced: kept.IsReplaced})
+	found := &core.Order{Order: kept.Order, ID: kept.ID, AccountID: kept.AccountID, Names: kept.Names,
+		CertificateObject: &issued, IsReplaced: kept.IsReplaced}
+	kept.RUnlock() // first: elsewhere the store's lock is taken before that of an order
+	_ = s.db.AddOrderByIssuedSerial(found)
 }
